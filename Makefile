@@ -1,0 +1,86 @@
+# Two commands matter: `make demo` and `make test`. Each does its whole set-up, on a fresh Debian 12 machine as root, and is safe to repeat.
+
+PYTHON ?= /usr/bin/python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export AVALANCHE_CACHE ?= /var/cache/avalanche-lab
+
+# What make demo runs; see README.
+export HOSTS RATE MODE PLANE FAULTS
+
+SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux
+
+.PHONY: help demo test test-all bench lint types unit floor integration format golden down clean setup preflight system
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make demo      install HOSTS real hosts behind shaped links (HOSTS=8 RATE=100 MODE=install|download PLANE=http FAULTS=...)
+demo: setup
+	$(BIN)/python -m lab demo
+
+## make test      everything CI runs: lint, types, tests, the agent under its oldest and newest Python, two hosts end to end
+test: setup lint types unit floor integration
+
+## make test-all  make test, and the long tests
+test-all: test
+	$(BIN)/python -m pytest tests -m "slow" --override-ini="addopts=--import-mode=importlib -ra"
+
+## make bench     benchmarks: ratios measured in one run, beside their limits
+bench: setup
+	$(BIN)/python -m lab bench
+
+## make lint, make types, make unit, make floor, make integration: the parts of make test
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/python -m pytest tests -m "not lab and not slow"
+
+floor: setup
+	tests/floor.sh bullseye 3.9
+	tests/floor.sh trixie 3.13
+
+integration: setup
+	$(BIN)/python -m lab rpms
+	$(BIN)/python -m lab root
+	$(BIN)/python -m pytest tests -m "lab and not slow"
+
+## make format    format the code
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+## make golden    rewrite the golden files; read the diff before you commit it
+golden: setup
+	AVALANCHE_GOLDEN=write $(BIN)/python -m pytest tests/golden
+
+## make down      remove what an interrupted lab left behind
+down:
+	@test ! -x $(BIN)/python || $(BIN)/python -m lab down
+
+## make clean     remove the virtual environment and the lab's working folder, not the cache
+clean: down
+	rm -rf $(VENV) var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+setup: preflight system $(VENV)/.ready
+
+preflight:
+	@tests/preflight.sh
+
+system: preflight
+	@missing=$$(for package in $(SYSTEM); do dpkg-query -Wf '$${db:Status-Abbrev}' $$package 2>/dev/null | grep -q '^ii' || echo $$package; done); \
+	if [ -n "$$missing" ]; then \
+		echo "Installing system packages:" $$missing; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
+	fi
+
+$(VENV)/.ready: setup.cfg pyproject.toml | system
+	@echo "Making the virtual environment $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lab,test]'
+	@touch $@
