@@ -11,20 +11,21 @@ venv=$PWD/.venv
 
 # What the agent's tests import, at the versions this Python still gets.
 wheels="pytest pytest-asyncio hypothesis h11 jinja2 markupsafe requests"   # requests: pykickstart imports it
-key=$(printf '%s %s %s' "$suite" "$version" "$wheels" | sha256sum | cut -c1-16)
+programs=python3,bash,dash,coreutils,findutils,grep,sed,util-linux,mount,openssl
+key=$(printf '%s ' "$suite" "$version" "$wheels" "$programs" | sha256sum | cut -c1-16)
 root=$cache/python-$version-$key
 if [ ! -d "$root" ]; then
     echo "Making a Python $version root ($suite)"
     mkdir -p "$cache"
     scratch=$(mktemp -d "$cache/.python-$version.XXXXXX")
     trap 'rm -rf "$scratch"' EXIT
-    mmdebstrap --quiet --variant=extract --include=python3 "$suite" "$scratch/root" 2>"$scratch/log" ||
+    mmdebstrap --quiet --variant=extract --include="$programs" "$suite" "$scratch/root" 2>"$scratch/log" ||
         { cat "$scratch/log" >&2; exit 1; }
     # shellcheck disable=SC2086  # a list of names
     "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: --python-version "$version" \
         --implementation cp --target "$scratch/root/opt/site" $wheels
     # Published as source only, and pure Python.
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --target "$scratch/root/opt/site" pykickstart
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --upgrade --target "$scratch/root/opt/site" pykickstart
     mkdir -p "$scratch/root/src" "$scratch/root/proc" "$scratch/root/dev" "$scratch/root/tmp" "$scratch/root/run"
     chmod 755 "$scratch" "$scratch/root"
     mv -T "$scratch/root" "$root" 2>/dev/null || [ -d "$root" ]
