@@ -1,0 +1,1 @@
+"""Each module wraps one outside thing and translates its errors."""
