@@ -10,7 +10,7 @@ cache=${AVALANCHE_CACHE:-/var/cache/avalanche-lab}
 venv=$PWD/.venv
 
 # What the agent's tests import, at the versions this Python still gets.
-wheels="pytest pytest-asyncio hypothesis h11 jinja2 markupsafe requests"   # requests: pykickstart imports it
+wheels="pytest<9 pytest-asyncio<1.3 hypothesis<6.142 h11 jinja2 markupsafe requests"   # requests: pykickstart imports it
 programs=python3,bash,dash,coreutils,findutils,grep,sed,util-linux,mount,openssl
 key=$(printf '%s ' "$suite" "$version" "$wheels" "$programs" | sha256sum | cut -c1-16)
 root=$cache/python-$version-$key
