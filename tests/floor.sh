@@ -9,8 +9,10 @@ cd "$(dirname "$0")/.."
 cache=${AVALANCHE_CACHE:-/var/cache/avalanche-lab}
 venv=$PWD/.venv
 
-# What the agent's tests import, at the versions this Python still gets.
-wheels="pytest<9 pytest-asyncio<1.3 hypothesis<6.142 h11 jinja2 markupsafe requests"   # requests: pykickstart imports it
+# What the agent's tests import, at the versions Python 3.9 still gets. pip judges markers by the Python it runs on, so what
+# older ones need besides (the backports) is named.
+wheels="pytest<9 pytest-asyncio<1.3 hypothesis<6.142 h11 jinja2 markupsafe requests \
+    exceptiongroup tomli typing-extensions backports-asyncio-runner"   # requests: pykickstart imports it
 programs=python3,bash,dash,coreutils,findutils,grep,sed,util-linux,mount,openssl
 key=$(printf '%s ' "$suite" "$version" "$wheels" "$programs" | sha256sum | cut -c1-16)
 root=$cache/python-$version-$key
