@@ -82,5 +82,6 @@ system: preflight
 $(VENV)/.ready: setup.cfg pyproject.toml | system
 	@echo "Making the virtual environment $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check 'pip>=24,<26'  # runs under every Python of make floor
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lab,test]'
 	@touch $@

@@ -8,33 +8,39 @@ suite=$1 version=$2
 cd "$(dirname "$0")/.."
 cache=${AVALANCHE_CACHE:-/var/cache/avalanche-lab}
 venv=$PWD/.venv
+libraries=lib/x86_64-linux-gnu
 
-# What the agent's tests import, at the versions Python 3.9 still gets. pip judges markers by the Python it runs on, so what
-# older ones need besides (the backports) is named.
-wheels="pytest<9 pytest-asyncio<1.3 hypothesis<6.142 h11 jinja2 markupsafe requests \
-    exceptiongroup tomli typing-extensions backports-asyncio-runner"   # requests: pykickstart imports it
+wheels="pytest pytest-asyncio hypothesis h11 jinja2 markupsafe requests"   # requests: pykickstart imports it
 programs=python3,bash,dash,coreutils,findutils,grep,sed,util-linux,mount,openssl
-key=$(printf '%s ' "$suite" "$version" "$wheels" "$programs" | sha256sum | cut -c1-16)
+[ "$version" != 3.9 ] || programs=$programs,python3-distutils   # pip needs it there
+key=$(printf '%s ' "$suite" "$wheels" "$programs" | sha256sum | cut -c1-16)
 root=$cache/python-$version-$key
-if [ ! -d "$root" ]; then
+
+make_root() {
     echo "Making a Python $version root ($suite)"
     mkdir -p "$cache"
     scratch=$(mktemp -d "$cache/.python-$version.XXXXXX")
     trap 'rm -rf "$scratch"' EXIT
-    mmdebstrap --quiet --variant=extract --include="$programs" "$suite" "$scratch/root" 2>"$scratch/log" ||
-        { cat "$scratch/log" >&2; exit 1; }
+    new=$scratch/root
+    mmdebstrap --quiet --variant=extract --include="$programs" "$suite" "$new" 2>"$scratch/log" || { cat "$scratch/log" >&2; exit 1; }
+    # pip chooses by the Python it runs on, so it runs on this one; started from outside, where the machine's pip settings are.
+    mkdir "$scratch/pip"
+    ln -s "$venv"/lib/python3*/site-packages/pip "$scratch/pip/pip"
     # shellcheck disable=SC2086  # a list of names
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: --python-version "$version" \
-        --implementation cp --target "$scratch/root/opt/site" $wheels
-    # Published as source only, and pure Python.
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --upgrade --target "$scratch/root/opt/site" pykickstart
-    mkdir -p "$scratch/root/src" "$scratch/root/proc" "$scratch/root/dev" "$scratch/root/tmp" "$scratch/root/run"
-    chmod 755 "$scratch" "$scratch/root"
-    mv -T "$scratch/root" "$root" 2>/dev/null || [ -d "$root" ]
+    PYTHONHOME=$new/usr PYTHONPATH=$scratch/pip PYTHONDONTWRITEBYTECODE=1 \
+        "$new/$libraries/ld-linux-x86-64.so.2" --library-path "$new/$libraries:$new/usr/$libraries" "$new/usr/bin/python$version" -m pip \
+        install --quiet --disable-pip-version-check --root-user-action=ignore --only-binary=:all: --target "$new/opt/site" $wheels
+    # Published as source only, and pure Python: built by our own.
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --upgrade \
+        --target "$new/opt/site" pykickstart
+    mkdir -p "$new/src" "$new/proc" "$new/dev" "$new/tmp" "$new/run"
+    chmod 755 "$new"
+    mv -T "$new" "$root" 2>/dev/null || [ -d "$root" ]
     rm -rf "$scratch"
     trap - EXIT
-fi
+}
 
+[ -d "$root" ] || make_root
 tests=$("$venv/bin/python" tests/floor.py --tests)
 echo "Python $version: $tests"
 # A private mount namespace: nothing of this is left behind, whatever happens.
