@@ -1,0 +1,145 @@
+"""What a repository of packages says about itself: its groups (``comps.xml``).
+
+Knows the names a package request may use for several packages at once, as dnf 4 understands them. Leaves what a package is
+and needs to libsolv (`adapters.closure`), and what its bytes are to `manifest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lxml import etree
+
+from avalanche.errors import RepositoryError
+
+MAXIMUM_COMPS = 32 << 20
+"""Bytes of the largest comps file that is read; Fedora's is 2 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A package of a group.
+
+    Attributes:
+        name: the package's name.
+        kind: ``mandatory``, ``default``, ``conditional`` or ``optional``.
+        requires: the package whose presence brings a conditional member along, else the empty string.
+        is_basearch_only: is only the build for the machine's own architecture meant?
+    """
+
+    name: str
+    kind: str
+    requires: str = ""
+    is_basearch_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Packages that are asked for by one id."""
+
+    id: str
+    name: str
+    members: tuple[Member, ...]
+
+    @property
+    def installed(self) -> tuple[Member, ...]:
+        """What dnf installs with the group: all but the optional members."""
+        return tuple(member for member in self.members if member.kind != "optional")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Groups that are asked for by one id; ``groups`` are the ids of its mandatory groups."""
+
+    id: str
+    name: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comps:
+    """The groups and environments of a repository, in the order of its file."""
+
+    groups: tuple[Group, ...] = ()
+    environments: tuple[Environment, ...] = ()
+
+    def find(self, name: str) -> tuple[Group, ...] | None:
+        """The groups ``name`` stands for (a leading ``^`` as in a kickstart is allowed), or None when it names nothing.
+
+        As dnf does: an id, or a name in any case; environments bring their mandatory groups.
+        """
+        wanted = name.removeprefix("^")
+        found = [group for group in self.groups if _is_called(group, wanted)]
+        environments = [environment for environment in self.environments if _is_called(environment, wanted)]
+        if not found and not environments:
+            return None
+        by_id = {group.id: group for group in self.groups}
+        for environment in environments:
+            found += [by_id[group] for group in environment.groups if group in by_id]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every id that `find` knows."""
+        return tuple(item.id for item in (*self.groups, *self.environments))
+
+
+def parse_comps(data: bytes, *, file: str) -> Comps:
+    """Read a comps file.
+
+    Args:
+        data: the document.
+        file: its name for error messages.
+
+    Raises:
+        RepositoryError: not a comps document; names file and line.
+    """
+    if len(data) > MAXIMUM_COMPS:
+        raise RepositoryError(f"{file}: {len(data)} bytes, more than the {MAXIMUM_COMPS} that are read")
+    # comps files name a DTD; nothing of it is loaded, and no entity is resolved.
+    parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, remove_comments=True)
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise RepositoryError(f"{file}:{error.lineno}: not well-formed: {error.msg}") from error
+    if root.tag != "comps":
+        raise RepositoryError(f"{file}:{root.sourceline}: the document is <{root.tag}>, and must be <comps>")
+    groups = tuple(
+        Group(_text(element, "id", file), _text(element, "name", file), tuple(_members(element, file)))
+        for element in root.iterfind("group")
+    )
+    environments = tuple(
+        Environment(_text(element, "id", file), _text(element, "name", file), tuple(_group_ids(element)))
+        for element in root.iterfind("environment")
+    )
+    return Comps(groups, environments)
+
+
+def _members(group: etree._Element, file: str) -> Iterator[Member]:
+    for element in group.iterfind("packagelist/packagereq"):
+        name = (element.text or "").strip()
+        if not name:
+            raise RepositoryError(f"{file}:{element.sourceline}: <packagereq> names no package")
+        yield Member(
+            name,
+            element.get("type") or "mandatory",
+            element.get("requires") or "",
+            (element.get("basearchonly") or "").lower() == "true",
+        )
+
+
+def _group_ids(environment: etree._Element) -> Iterator[str]:
+    return ((element.text or "").strip() for element in environment.iterfind("grouplist/groupid"))
+
+
+def _text(element: etree._Element, tag: str, file: str) -> str:
+    """The text of the child ``tag`` that is not a translation."""
+    for child in element.iterfind(tag):
+        if not child.attrib and (child.text or "").strip():
+            return (child.text or "").strip()
+    raise RepositoryError(f"{file}:{element.sourceline}: <{element.tag}> has no <{tag}>")
+
+
+def _is_called(item: Group | Environment, wanted: str) -> bool:
+    return item.id == wanted or wanted.casefold() in (item.id.casefold(), item.name.casefold())
