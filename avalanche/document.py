@@ -1,0 +1,299 @@
+"""XML documents as values: elements with lines, text with attribute references, a strict reader and a writer's escapes.
+
+Part of the agent's import closure (Python 3.9, standard library). The reader is for hostile input: no DTD, no processing
+instruction, bounded size, depth and count. Rocks writes an attribute reference as ``&name;``; it is read without a DTD, as
+a ``Reference`` that keeps its name and line, in text and in attribute values; in CDATA and comments it is plain text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn, Optional, Union
+from xml.parsers import expat
+
+from avalanche.errors import DefinitionError
+
+REFERENCE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+PREDEFINED = frozenset({"lt", "gt", "amp", "quot", "apos"})
+
+# Characters that XML 1.0 cannot carry, in any escape.
+FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+# A reference travels through expat between two private-use characters, which a document may not hold itself.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
+_TOKEN = re.compile(
+    r"<!--.*?-->|<!\[CDATA\[.*?\]\]>|&#(?P<code>x[0-9a-fA-F]+|[0-9]+);|&(?P<name>[A-Za-z_][A-Za-z0-9_.-]*);",
+    re.DOTALL,
+)
+_ENCODING = re.compile(r"\A\s*<\?xml[^>]*?\bencoding\s*=\s*[\"']([^\"']*)[\"']")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The place of an attribute's value: ``&name;`` on a line of a node file."""
+
+    name: str
+    line: int
+
+    def __post_init__(self) -> None:
+        assert REFERENCE_NAME.fullmatch(self.name), self.name
+        assert self.line >= 1, self.line
+
+
+@dataclass(frozen=True)
+class Text:
+    """Characters and references in turn. Neighbouring strings are joined, so that equal texts are equal values."""
+
+    parts: tuple[Union[str, Reference], ...] = ()
+
+    def __post_init__(self) -> None:
+        joined: list[Union[str, Reference]] = []
+        for part in self.parts:
+            if isinstance(part, str) and joined and isinstance(joined[-1], str):
+                joined[-1] += part
+            elif part != "":
+                joined.append(part)
+        object.__setattr__(self, "parts", tuple(joined))
+
+    def __bool__(self) -> bool:
+        return bool(self.parts)
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Reference))
+
+    @property
+    def plain(self) -> Optional[str]:
+        """The characters, or None when a reference stands among them."""
+        return None if self.references else "".join(str(part) for part in self.parts)
+
+    def fill(self, value: Callable[[Reference], str]) -> str:
+        """Return the characters with ``value(reference)`` in each reference's place."""
+        return "".join(part if isinstance(part, str) else value(part) for part in self.parts)
+
+    def strip(self) -> Text:
+        """Return the text without white space at its ends."""
+        parts = list(self.parts)
+        if parts and isinstance(parts[0], str):
+            parts[0] = parts[0].lstrip()
+        if parts and isinstance(parts[-1], str):
+            parts[-1] = parts[-1].rstrip()
+        return Text(tuple(parts))
+
+
+@dataclass(frozen=True)
+class Element:
+    """An element: its tag, attribute values, the line of its start tag, and its content in order."""
+
+    tag: str
+    attributes: Mapping[str, Text]
+    line: int
+    content: tuple[Union[str, Reference, Element], ...] = ()
+    file: str = field(default="", compare=False)
+
+    def fail(self, message: str, *, line: Optional[int] = None) -> NoReturn:
+        raise DefinitionError(message, file=self.file, line=line or self.line)
+
+    def children(self) -> Iterator[Element]:
+        """Yield the child elements.
+
+        Raises:
+            DefinitionError: text stands between them.
+        """
+        for item in self.content:
+            if isinstance(item, Element):
+                yield item
+            elif isinstance(item, Reference) or item.strip():
+                shown = f"&{item.name};" if isinstance(item, Reference) else item.strip().split("\n")[0][:40]
+                self.fail(f"<{self.tag}> holds elements only; move or remove the text {shown!r}")
+
+    def text(self) -> Text:
+        """Return the content as text.
+
+        Raises:
+            DefinitionError: an element stands in it.
+        """
+        for item in self.content:
+            if isinstance(item, Element):
+                item.fail(f"<{item.tag}> cannot stand in <{self.tag}>, which holds text only")
+        return Text(tuple(item for item in self.content if not isinstance(item, Element)))
+
+    def allow(self, *names: str) -> None:
+        """Refuse every XML attribute that is not one of the names."""
+        for name in self.attributes:
+            if name not in names:
+                known = f"it takes {', '.join(names)}" if names else "it takes none"
+                self.fail(f"<{self.tag}> has no attribute {name!r}; {known}")
+
+    def get(self, name: str) -> Optional[str]:
+        """Return an XML attribute that may hold no reference, or None when it is not there."""
+        text = self.attributes.get(name)
+        if text is None:
+            return None
+        plain = text.plain
+        if plain is None:
+            self.fail(f"&{text.references[0].name}; cannot stand in {name}= of <{self.tag}>; write the value itself")
+        return plain
+
+
+class _Reader:
+    """Collects expat's events into one tree; every bound is checked before memory is spent on it."""
+
+    def __init__(self, *, file: str, depth: int, count: int) -> None:
+        self.file = file
+        self.depth = depth
+        self.count = count
+        self.root: Optional[Element] = None
+        self.open: list[tuple[str, Mapping[str, Text], int, list[Union[str, Reference, Element]]]] = []
+        self.parser = expat.ParserCreate("utf-8")
+        self.parser.StartDoctypeDeclHandler = self.refuse_dtd
+        self.parser.ProcessingInstructionHandler = self.refuse_instruction
+        self.parser.StartElementHandler = self.start
+        self.parser.EndElementHandler = self.end
+        self.parser.CharacterDataHandler = self.characters
+
+    def fail(self, message: str, line: Optional[int] = None) -> NoReturn:
+        raise DefinitionError(message, file=self.file, line=line or self.parser.CurrentLineNumber)
+
+    def refuse_dtd(self, *_: object) -> None:
+        self.fail(
+            "a document type (<!DOCTYPE) is not allowed; write attribute references as &name; without declaring them"
+        )
+
+    def refuse_instruction(self, target: str, _: str) -> None:
+        self.fail(f"the processing instruction <?{target} is not allowed; remove it")
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        self.count -= 1
+        if self.count < 0:
+            self.fail("too many elements; split the file")
+        if len(self.open) >= self.depth:
+            self.fail(f"elements are nested deeper than {self.depth}")
+        line = self.parser.CurrentLineNumber
+        if _OPEN in tag or any(_OPEN in name for name in attributes):
+            self.fail("an attribute reference cannot be part of a name")
+        values = {name: Text(tuple(self.split(value, line))) for name, value in attributes.items()}
+        self.open.append((tag, values, line, []))
+
+    def end(self, _: str) -> None:
+        tag, attributes, line, content = self.open.pop()
+        element = Element(tag, attributes, line, tuple(content), self.file)
+        if self.open:
+            self.open[-1][3].append(element)
+        else:
+            self.root = element
+
+    def characters(self, data: str) -> None:
+        if self.open:
+            self.open[-1][3].extend(self.split(data, self.parser.CurrentLineNumber))
+
+    def split(self, data: str, line: int) -> Iterator[Union[str, Reference]]:
+        if _OPEN not in data:
+            if data:
+                yield data
+            return
+        # expat never splits a chunk within a line, so a reference's two marks arrive together.
+        for index, part in enumerate(_MARKED.split(data)):
+            if index % 2:
+                yield Reference(part, line)
+            elif part:
+                yield part
+
+
+def parse_document(
+    data: bytes, *, file: str, size: int = 1 << 20, depth: int = 16, count: int = 20_000, references: bool = False
+) -> Element:
+    """Read an XML document into its root element.
+
+    Args:
+        data: the document, in UTF-8.
+        file: its name, for messages.
+        size: the most bytes it may have.
+        depth: the deepest nesting of elements.
+        count: the most elements.
+        references: whether ``&name;`` is an attribute reference (node files) or an error.
+
+    Raises:
+        DefinitionError: it is not well-formed, breaks a bound, or holds a DTD, a processing instruction or an unknown
+            entity; names the line.
+    """
+    if len(data) > size:
+        raise DefinitionError(f"the document has {len(data)} bytes, more than the {size} allowed; split it", file=file)
+    text = _decode(data, file)
+    if references:
+        text = _mark(text, file)
+    reader = _Reader(file=file, depth=depth, count=count)
+    try:
+        reader.parser.Parse(text.encode(), True)
+    except expat.ExpatError as error:
+        message = f"not well-formed XML: {expat.errors.messages[error.code]} at column {error.offset + 1}"
+        raise DefinitionError(message, file=file, line=error.lineno) from None
+    assert reader.root is not None
+    return reader.root
+
+
+def _decode(data: bytes, file: str) -> str:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DefinitionError("not UTF-8 text; save the file as UTF-8", file=file, line=line) from None
+    declared = _ENCODING.match(text)
+    if declared and declared[1].lower() not in ("utf-8", "us-ascii", "ascii") and not text.isascii():
+        raise DefinitionError(f"declared as {declared[1]}; save the file as UTF-8", file=file, line=1)
+    return text
+
+
+def _mark(text: str, file: str) -> str:
+    """Put marks in the place of attribute references, outside comments and CDATA; lines keep their numbers."""
+
+    def line_of(position: int) -> int:
+        return text.count("\n", 0, position) + 1
+
+    for mark in (_OPEN, _CLOSE):
+        if mark in text:
+            raise DefinitionError(
+                f"the character U+{ord(mark):04X} is not allowed", file=file, line=line_of(text.index(mark))
+            )
+
+    def replace(token: re.Match[str]) -> str:
+        if token["code"] is not None:
+            # int() of a very long run of digits is slow; no character needs more than seven.
+            digits = token["code"].lstrip("x").lstrip("0")[:9] or "0"
+            if int(digits, 16 if token["code"].startswith("x") else 10) in (ord(_OPEN), ord(_CLOSE)):
+                raise DefinitionError(f"{token[0]} is not allowed", file=file, line=line_of(token.start()))
+            return token[0]
+        name = token["name"]
+        if name is None or name in PREDEFINED:
+            return token[0]
+        if not REFERENCE_NAME.fullmatch(name):
+            raise DefinitionError(f"&{name[:40]}...; is too long a name", file=file, line=line_of(token.start()))
+        return f"{_OPEN}{name}{_CLOSE}"
+
+    return _TOKEN.sub(replace, text)
+
+
+def forbidden(value: str) -> Optional[str]:
+    """Return how to name the first character of a value that XML cannot carry, or None."""
+    found = FORBIDDEN.search(value)
+    return f"U+{ord(found[0]):04X}" if found else None
+
+
+def escape_text(value: str) -> str:
+    """Escape characters for element content, so that a parser gives back exactly the value."""
+    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+
+
+def escape_attribute(value: str) -> str:
+    """Escape characters for a double-quoted XML attribute, so that a parser gives back exactly the value."""
+    text = escape_text(value).replace('"', "&quot;")
+    return text.replace("\n", "&#10;").replace("\t", "&#9;")
+
+
+def start_tag(tag: str, **attributes: Optional[str]) -> str:
+    """Write a start tag; attributes that are None are left out."""
+    written = "".join(f' {name}="{escape_attribute(value)}"' for name, value in attributes.items() if value is not None)
+    return f"<{tag}{written}>"

@@ -1,0 +1,399 @@
+"""Profile: what stage 1 compiles for a host and stage 2 renders; and its XML (docs/protocol.md, section 3; docs/profile.rng).
+
+Part of the agent's import closure (Python 3.9, standard library). Attribute references stay symbolic in a profile, so that
+its bytes are the same for every host that agrees on the attributes its conditions mention.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Optional, TypeVar, Union
+
+from avalanche import document
+from avalanche.attributes import Attributes
+from avalanche.document import Element, Reference, Text
+from avalanche.errors import DefinitionError, ProfileError, UndefinedAttribute
+from avalanche.sections import BASH, NODE, Command, FileWrite, Fragment, NodeName, PackageRequest, Script, require
+
+__all__ = [
+    "Command",
+    "FileWrite",
+    "Fragment",
+    "Installation",
+    "NodeName",
+    "PackageRequest",
+    "Profile",
+    "Reference",
+    "Script",
+    "Text",
+    "installation_document",
+    "parse_installation",
+    "parse_profile",
+]
+
+VERSION = "1"
+MAX_SIZE = 4 << 20  # bytes
+MAX_DEPTH = 16
+MAX_ELEMENTS = 100_000
+
+Section = Union[Command, PackageRequest, Script]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The sections of a host's installation, each kind in the order in which it takes effect."""
+
+    root: str
+    release: str
+    nodes: tuple[NodeName, ...]
+    commands: tuple[Command, ...] = ()
+    packages: tuple[PackageRequest, ...] = ()
+    pre: tuple[Script, ...] = ()
+    post: tuple[Script, ...] = ()
+
+    def __post_init__(self) -> None:
+        for value in (self.root, self.release):
+            require(NODE.fullmatch(value), f"{value!r} is no name of a root node or release")
+        require(all(script.chroot for script in self.pre), "chroot is no property of <pre>")
+        files = {node.name: node.file for node in self.nodes}
+        require(len(files) == len(self.nodes), "a node is named twice")
+        sections: tuple[Section, ...] = (*self.commands, *self.packages, *self.pre, *self.post)
+        for section in sections:
+            require(
+                section.node in files, f"a section names the node {section.node!r}, which the profile does not list"
+            )
+            require(section.line >= 1, "lines are counted from 1")
+        for package in self.packages:
+            require(package.file == files[package.node], f"package {package.name} names another file than its node")
+
+    def node(self, name: str) -> NodeName:
+        """Return the node of this name."""
+        return next(node for node in self.nodes if node.name == name)
+
+    @property
+    def requested(self) -> tuple[PackageRequest, ...]:
+        """What to install: each name once, where it was first asked for. Enabling wins in any order (Rocks' rule)."""
+        found: dict[tuple[bool, str], PackageRequest] = {}
+        for package in self.packages:
+            if not package.disable:
+                found.setdefault((package.meta, package.name), package)
+        return tuple(found.values())
+
+    @property
+    def excluded(self) -> tuple[PackageRequest, ...]:
+        """What to keep out: each name once, unless it is requested somewhere."""
+        wanted = {(package.meta, package.name) for package in self.requested}
+        found: dict[tuple[bool, str], PackageRequest] = {}
+        for package in self.packages:
+            if package.disable and (package.meta, package.name) not in wanted:
+                found.setdefault((package.meta, package.name), package)
+        return tuple(found.values())
+
+    def references(self) -> Iterator[tuple[str, Reference]]:
+        """Yield every attribute reference with the name of its node, in order of effect."""
+        for command in self.commands:
+            yield from ((command.node, reference) for reference in command.text.references)
+        for script in (*self.pre, *self.post):
+            for text in script.texts:
+                yield from ((script.node, reference) for reference in text.references)
+
+    def check_references(self, attributes: Attributes) -> None:
+        """Make sure that every attribute the profile refers to has a value.
+
+        Raises:
+            UndefinedAttribute: the first that has none; names the node file, the line and the closest known names.
+        """
+        for node, reference in self.references():
+            if reference.name not in attributes:
+                raise undefined(reference, attributes, file=self.node(node).file)
+
+    def to_xml(self) -> bytes:
+        """Write the ``<profile>`` element; equal profiles give equal bytes, and ``parse_profile`` gives them back."""
+        return "\n".join(_write(self)).encode()
+
+
+def undefined(reference: Reference, attributes: Attributes, *, file: str) -> UndefinedAttribute:
+    """Make the error for a reference to an attribute that has no value."""
+    closest = attributes.closest(reference.name)
+    hint = f"did you mean {' or '.join(closest)}?" if closest else "set it with 'avalanche attr set'"
+    return UndefinedAttribute(f"the attribute {reference.name} has no value; {hint}", file=file, line=reference.line)
+
+
+# --- writing ---
+
+
+def _write(profile: Profile) -> Iterator[str]:
+    tag = document.start_tag
+    yield tag("profile", version=VERSION, root=profile.root, release=profile.release)
+    for node in profile.nodes:
+        yield _empty("node", name=node.name, file=node.file, roll=node.roll)
+    for command in profile.commands:
+        start = tag("main", command=command.command, node=command.node, line=str(command.line))
+        yield f"{start}{_mixed(command.text)}</main>"
+    for package in profile.packages:
+        yield _empty(
+            "package",
+            name=package.name,
+            meta="true" if package.meta else None,
+            disable="true" if package.disable else None,
+            node=package.node,
+            line=str(package.line),
+        )
+    for kind, scripts in (("pre", profile.pre), ("post", profile.post)):
+        for script in scripts:
+            yield from _write_script(kind, script)
+    yield "</profile>\n"
+
+
+def _write_script(kind: str, script: Script) -> Iterator[str]:
+    yield document.start_tag(
+        kind,
+        node=script.node,
+        line=str(script.line),
+        interpreter=script.interpreter if script.interpreter != BASH else None,
+        chroot=None if script.chroot else "false",
+    )
+    for part in script.parts:
+        if isinstance(part, Fragment):
+            yield f'<text line="{part.line}">{_mixed(part.text)}</text>'
+        else:
+            start = document.start_tag(
+                "file",
+                name=part.name,
+                mode=part.mode,
+                line=str(part.line),
+                owner=part.owner,
+                perms=part.perms,
+                vars=part.vars if part.vars != "literal" else None,
+            )
+            yield f"{start}{_mixed(part.text)}</file>"
+    yield f"</{kind}>"
+
+
+def _empty(tag: str, **attributes: Optional[str]) -> str:
+    return document.start_tag(tag, **attributes)[:-1] + "/>"
+
+
+def _mixed(text: Text) -> str:
+    written = []
+    for part in text.parts:
+        if isinstance(part, str):
+            written.append(document.escape_text(part))
+        else:
+            written.append(_empty("ref", name=part.name, line=str(part.line)))
+    return "".join(written)
+
+
+# --- reading ---
+
+
+Value = TypeVar("Value")
+
+
+def parse_profile(data: bytes, *, file: str = "profile") -> Profile:
+    """Read a ``<profile>`` document.
+
+    Raises:
+        ProfileError: it is malformed, of another version, too large, or contradicts itself; names the line.
+    """
+    return _parse(data, file, _read_profile)
+
+
+def _parse(data: bytes, file: str, read: Callable[[Element], Value]) -> Value:
+    try:
+        root = document.parse_document(data, file=file, size=MAX_SIZE, depth=MAX_DEPTH, count=MAX_ELEMENTS)
+        return _checked(root, read)
+    except DefinitionError as error:
+        raise ProfileError(error.message, file=error.file, line=error.line) from None
+
+
+def _checked(element: Element, read: Callable[[Element], Value]) -> Value:
+    """Read an element; what its value refuses is said with the element's line."""
+    try:
+        return read(element)
+    except ProfileError as error:
+        if error.file is not None:
+            raise
+        element.fail(error.message)
+
+
+def _read_profile(element: Element) -> Profile:
+    _expect(element, "profile", "version", "root", "release")
+    if element.get("version") != VERSION:
+        element.fail(f"profile of version {element.get('version')!r}; this program reads version {VERSION}")
+    kinds: dict[str, list[Element]] = {"node": [], "main": [], "package": [], "pre": [], "post": []}
+    latest = 0
+    for child in element.children():
+        if child.tag not in kinds:
+            child.fail(f"<{child.tag}> cannot stand in <profile>")
+        position = list(kinds).index(child.tag)
+        if position < latest:
+            child.fail(f"<{child.tag}> is out of order; the order is {', '.join(kinds)}")
+        latest = position
+        kinds[child.tag].append(child)
+    nodes = tuple(_checked(child, _read_node) for child in kinds["node"])
+    files = {node.name: node.file for node in nodes}
+    return _checked(
+        element,
+        lambda profile: Profile(
+            root=_needed(profile, "root"),
+            release=_needed(profile, "release"),
+            nodes=nodes,
+            commands=tuple(_checked(child, _read_command) for child in kinds["main"]),
+            packages=tuple(_checked(child, lambda child: _read_package(child, files)) for child in kinds["package"]),
+            pre=tuple(_checked(child, _read_script) for child in kinds["pre"]),
+            post=tuple(_checked(child, _read_script) for child in kinds["post"]),
+        ),
+    )
+
+
+def _read_node(element: Element) -> NodeName:
+    _expect(element, "node", "name", "file", "roll")
+    _expect_empty(element)
+    return NodeName(_needed(element, "name"), _needed(element, "file"), _needed(element, "roll"))
+
+
+def _read_command(element: Element) -> Command:
+    _expect(element, "main", "command", "node", "line")
+    return Command(_needed(element, "command"), _read_text(element), _needed(element, "node"), _line(element))
+
+
+def _read_package(element: Element, files: dict[str, str]) -> PackageRequest:
+    _expect(element, "package", "name", "meta", "disable", "node", "line")
+    _expect_empty(element)
+    node = _needed(element, "node")
+    file = files.get(node, "")
+    return PackageRequest(
+        _needed(element, "name"), _flag(element, "meta"), _flag(element, "disable"), node, file, _line(element)
+    )
+
+
+def _read_script(element: Element) -> Script:
+    _expect(element, element.tag, "node", "line", "interpreter", "chroot")
+    line = _line(element)
+    if element.tag == "pre" and element.get("chroot") is not None:
+        element.fail("<pre> takes no chroot")
+    parts: tuple[Union[Fragment, FileWrite], ...]
+    if element.tag == "pre" and not any(isinstance(item, Element) and item.tag != "ref" for item in element.content):
+        text = _read_text(element)
+        parts = (Fragment(text, line),) if text.strip() else ()
+    else:
+        parts = tuple(_checked(child, lambda child: _read_part(child, line)) for child in element.children())
+    interpreter = element.get("interpreter") or BASH
+    return Script(parts, _needed(element, "node"), line, interpreter, _flag(element, "chroot", default=True))
+
+
+def _read_part(element: Element, line: int) -> Union[Fragment, FileWrite]:
+    if element.tag == "text":
+        _expect(element, "text", "line")
+        return Fragment(_read_text(element), _line(element) if "line" in element.attributes else line)
+    _expect(element, "file", "name", "mode", "line", "owner", "perms", "vars")
+    return FileWrite(
+        name=_needed(element, "name"),
+        text=_read_text(element),
+        line=_line(element),
+        mode=_needed(element, "mode"),
+        owner=element.get("owner"),
+        perms=element.get("perms"),
+        vars=element.get("vars") or "literal",
+    )
+
+
+def _read_text(element: Element) -> Text:
+    parts: list[Union[str, Reference]] = []
+    for item in element.content:
+        if isinstance(item, Element):
+            _expect(item, "ref", "name", "line")
+            _expect_empty(item)
+            name = _needed(item, "name")
+            if not document.REFERENCE_NAME.fullmatch(name):
+                item.fail(f"{name!r} is no attribute name")
+            parts.append(Reference(name, _line(item)))
+        else:
+            parts.append(item)
+    return Text(tuple(parts))
+
+
+def _expect(element: Element, tag: str, *names: str) -> None:
+    if element.tag != tag:
+        element.fail(f"expected <{tag}>, found <{element.tag}>")
+    element.allow(*names)
+
+
+def _expect_empty(element: Element) -> None:
+    if element.content:
+        element.fail(f"<{element.tag}> has no content")
+
+
+def _needed(element: Element, name: str) -> str:
+    value = element.get(name)
+    if value is None:
+        element.fail(f"<{element.tag}> lacks {name}=")
+    return value
+
+
+def _line(element: Element) -> int:
+    value = _needed(element, "line")
+    if not re.fullmatch("[1-9][0-9]{0,8}", value):
+        element.fail(f"line={value!r} is no line number")
+    return int(value)
+
+
+def _flag(element: Element, name: str, *, default: bool = False) -> bool:
+    value = element.get(name)
+    if value not in (None, "true", "false"):
+        element.fail(f"{name} is 'true' or 'false', not {value!r}")
+    return default if value is None else value == "true"
+
+
+# --- the installation document ---
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The answer to GET /install/profile: whose installation, from which packages, with which values, and what to do."""
+
+    host: str
+    generation: str
+    manifest: str
+    plane: str
+    attributes: Attributes
+    profile: Profile
+
+
+def installation_document(
+    *, host: str, generation: str, manifest: str, plane: str, attributes: Attributes, body: bytes
+) -> bytes:
+    """Write an ``<installation>`` around a profile's bytes (``Profile.to_xml``, cached), which are taken as they are."""
+    start = document.start_tag(
+        "installation", version=VERSION, host=host, generation=generation, manifest=manifest, plane=plane
+    )
+    return b"".join((start.encode(), b"\n", attributes.to_xml(), body, b"</installation>\n"))
+
+
+def parse_installation(data: bytes, *, file: str = "profile") -> Installation:
+    """Read an ``<installation>`` document.
+
+    Raises:
+        ProfileError: it is malformed, of another version, too large, or contradicts itself; names the line.
+    """
+    return _parse(data, file, _read_installation)
+
+
+def _read_installation(element: Element) -> Installation:
+    _expect(element, "installation", "version", "host", "generation", "manifest", "plane")
+    if element.get("version") != VERSION:
+        element.fail(f"installation of version {element.get('version')!r}; this program reads version {VERSION}")
+    children = tuple(element.children())
+    if [child.tag for child in children] != ["attributes", "profile"]:
+        element.fail("<installation> holds <attributes> and <profile>, once each")
+    return Installation(
+        host=_needed(element, "host"),
+        generation=_needed(element, "generation"),
+        manifest=_needed(element, "manifest"),
+        plane=_needed(element, "plane"),
+        attributes=Attributes.from_element(children[0]),
+        profile=_read_profile(children[1]),
+    )

@@ -1,0 +1,151 @@
+"""Sections: what a profile is made of. Frozen values that are valid from birth; a wrong one is a ProfileError.
+
+Part of the agent's import closure (Python 3.9, standard library). ``node`` names the node file a section comes from, ``line`` its
+line there, counted from 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Optional, Union
+
+from avalanche import document
+from avalanche.document import Text
+from avalanche.errors import ProfileError
+
+BASH = "/bin/bash"
+FILE_MODES = ("create", "append")
+FILE_VARS = ("literal", "expanded")
+
+_INTERPRETER = re.compile(r"/[A-Za-z0-9_./+-]+")
+_PERMS = re.compile(r"[0-7]{3,4}")
+_OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*([.:][A-Za-z0-9_][A-Za-z0-9_-]*)?")
+_COMMAND = re.compile(r"[a-z][a-z0-9]*")
+NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+@-]*")
+_PACKAGE = re.compile(r"[A-Za-z0-9/*?][A-Za-z0-9_.+*?~:/^()\[\]-]*")
+_GROUP = re.compile(r"\^?[A-Za-z0-9][A-Za-z0-9_.+~:/&()'-]*( [A-Za-z0-9_.+~:/&()'][A-Za-z0-9_.+~:/&()'-]*)*")
+
+
+def require(condition: object, message: str) -> None:
+    """Raise a ProfileError unless the condition is true."""
+    if not condition:
+        raise ProfileError(message)
+
+
+def _require_characters(text: Text, where: str) -> None:
+    for part in text.parts:
+        if isinstance(part, str):
+            found = document.forbidden(part)
+            require(found is None, f"{where} holds {found}, which XML cannot carry; encode it, e.g. as base64")
+
+
+@dataclass(frozen=True)
+class NodeName:
+    """A node file that is part of the profile. ``file`` is its path in the roll."""
+
+    name: str
+    file: str
+    roll: str
+
+    def __post_init__(self) -> None:
+        require(NODE.fullmatch(self.name), f"{self.name!r} is no node name")
+        for value in (self.file, self.roll):
+            require(document.forbidden(value) is None and "\n" not in value, f"{value!r} cannot name a file or a roll")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line of the kickstart's command part, from a child of ``<main>``."""
+
+    command: str
+    text: Text
+    node: str
+    line: int
+
+    def __post_init__(self) -> None:
+        require(_COMMAND.fullmatch(self.command), f"{self.command!r} is no kickstart command")
+        _require_characters(self.text, f"<{self.command}>")
+
+
+@dataclass(frozen=True)
+class PackageRequest:
+    """A package, or a group of them (``meta``), to install or (``disable``) to keep out."""
+
+    name: str
+    meta: bool
+    disable: bool
+    node: str
+    file: str
+    line: int
+
+    def __post_init__(self) -> None:
+        require((_GROUP if self.meta else _PACKAGE).fullmatch(self.name), f"{self.name!r} is no name of a {self.kind}")
+
+    @property
+    def kind(self) -> str:
+        return "group" if self.meta else "package"
+
+
+@dataclass(frozen=True)
+class FileWrite:
+    """A ``<file>`` of a script: the file is there, with this text, when the script goes on."""
+
+    name: str
+    text: Text
+    line: int
+    mode: str = "create"
+    owner: Optional[str] = None
+    perms: Optional[str] = None
+    vars: str = "literal"
+
+    def __post_init__(self) -> None:
+        absolute = self.name.startswith("/") and not self.name.endswith("/")
+        one_line = all(character.isprintable() for character in self.name)
+        require(absolute and one_line, f"<file name={self.name!r}>: name is the absolute path of a file")
+        require(self.mode in FILE_MODES, f"<file mode={self.mode!r}>: mode is one of {', '.join(FILE_MODES)}")
+        require(self.vars in FILE_VARS, f"<file vars={self.vars!r}>: vars is one of {', '.join(FILE_VARS)}")
+        require(
+            self.perms is None or _PERMS.fullmatch(self.perms),
+            f"<file perms={self.perms!r}>: write octal digits, as 0644",
+        )
+        require(
+            self.owner is None or _OWNER.fullmatch(self.owner), f"<file owner={self.owner!r}>: write USER or USER:GROUP"
+        )
+        _require_characters(self.text, f"<file name={self.name!r}>")
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Text of a script's own language; ``line`` is where it begins in the node file."""
+
+    text: Text
+    line: int
+
+    def __post_init__(self) -> None:
+        _require_characters(self.text, "the script")
+
+
+@dataclass(frozen=True)
+class Script:
+    """A ``<pre>`` or ``<post>``: fragments and files in order, run by an interpreter.
+
+    ``chroot`` is false for a ``<post>`` that runs outside the installed system. A ``<pre>`` always does; it has true here.
+    """
+
+    parts: tuple[Union[Fragment, FileWrite], ...]
+    node: str
+    line: int
+    interpreter: str = BASH
+    chroot: bool = True
+
+    def __post_init__(self) -> None:
+        require(
+            _INTERPRETER.fullmatch(self.interpreter),
+            f"interpreter {self.interpreter!r} is no absolute path without blanks",
+        )
+
+    @property
+    def texts(self) -> Iterator[Text]:
+        return (part.text for part in self.parts)
