@@ -1,4 +1,4 @@
-"""The small messages of docs/protocol.md: stub document, events, done, credentials; and how long to wait before a retry.
+"""The small messages of docs/protocol.md: stub document, events, done, credentials; and how long a retry waits.
 
 Part of the agent's import closure (Python 3.9, standard library). Every message is a frozen value that is valid from
 birth; ``parse`` is strict (an unknown key, version, stage or status is a ProtocolError that names it) and ``to_json``

@@ -1,0 +1,1 @@
+"""One module per step, named NNNN_what_it_does."""

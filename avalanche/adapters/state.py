@@ -1,0 +1,85 @@
+"""The state directory: where everything of a frontend lives, and the settings and keys in it."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from avalanche.adapters.files import write_whole
+from avalanche.config import Config, parse_config
+from avalanche.errors import ConfigError
+
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The paths below one state directory."""
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The settings."""
+        return self.root / "avalanche.toml"
+
+    @property
+    def database_file(self) -> Path:
+        """The SQLite database."""
+        return self.root / "avalanche.db"
+
+    @property
+    def authority(self) -> Path:
+        """The folder of the certificate authority."""
+        return self.root / "authority"
+
+    @property
+    def order_key_file(self) -> Path:
+        """The key from which the secrets of orders are derived."""
+        return self.root / "order.key"
+
+    @property
+    def signing_home(self) -> Path:
+        """The home of the GPG key that signs repositories."""
+        return self.root / "gnupg"
+
+    def config(self) -> Config:
+        """Read the settings.
+
+        Raises:
+            ConfigError: there are none, they may not be read, or they are wrong.
+        """
+        try:
+            text = self.config_file.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{self.config_file}: there is no frontend here; make one: avalanche init --address ADDRESS"
+            ) from error
+        except OSError as error:
+            raise ConfigError(
+                f"{self.config_file}: {error.strerror}; are you the user who ran avalanche init?"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self.config_file}: not UTF-8 text") from error
+        return parse_config(text, file=str(self.config_file))
+
+    def order_key(self) -> bytes:
+        """Read the order key.
+
+        Raises:
+            ConfigError: it is not there or damaged.
+        """
+        try:
+            key = bytes.fromhex(self.order_key_file.read_text(encoding="ascii").strip())
+        except FileNotFoundError as error:
+            raise ConfigError(f"{self.order_key_file}: the order key is not there; run: avalanche init") from error
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.order_key_file}: the order key cannot be read: {error}") from error
+        if len(key) != KEY_BYTES:
+            raise ConfigError(f"{self.order_key_file}: not a key of {KEY_BYTES} bytes")
+        return key
+
+    def create_order_key(self) -> None:
+        """Make a new order key; every secret handed out before becomes void."""
+        write_whole(self.order_key_file, secrets.token_hex(KEY_BYTES).encode("ascii") + b"\n")

@@ -1,0 +1,195 @@
+"""The frontend's settings: ``avalanche.toml`` as one frozen value.
+
+Every key has a default except ``frontend.address``; an unknown key or table is an error that suggests the nearest
+known one. The sample in docs/configuration.md is loaded by a test and equals these defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import tomllib
+
+from avalanche.errors import ConfigError
+
+RELEASES = ("el9",)
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
+
+_DNS_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendConfig:
+    """How installing hosts reach the frontend, and what it serves.
+
+    Attributes:
+        address: addresses and names under which hosts reach this machine, the preferred one first. They are in the
+            stub and in the server certificate.
+        listen: local addresses to bind.
+        http_port, https_port: both in the stub's addresses.
+        rolls: folders with ``nodes/`` and ``graphs/``; later ones override.
+        distribution: what a host installs unless its attribute ``distribution`` says otherwise.
+        max_streams: package answers that run at once; more are told to come back (503).
+        stop_seconds: how long a stop waits for running answers.
+    """
+
+    address: tuple[str, ...] = ()
+    listen: tuple[str, ...] = ("0.0.0.0",)  # noqa: S104 -- a server serves
+    http_port: int = 80
+    https_port: int = 443
+    rolls: tuple[str, ...] = ()
+    distribution: str = "default"
+    max_streams: int = 512
+    stop_seconds: int = 30
+
+    def urls(self, scheme: str) -> tuple[str, ...]:
+        """The base addresses for the stub, without a trailing slash and without a default port."""
+        port, default = (self.http_port, 80) if scheme == "http" else (self.https_port, 443)
+        suffix = "" if port == default else f":{port}"
+        return tuple(f"{scheme}://{f'[{name}]' if ':' in name else name}{suffix}" for name in self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """What holds for the whole cluster: its name, and the installer's release that kickstarts are written for."""
+
+    name: str = "cluster"
+    release: str = "el9"
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """How the frontend logs."""
+
+    level: str = "info"
+    format: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of ``avalanche.toml``."""
+
+    frontend: FrontendConfig = FrontendConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    log: LogConfig = LogConfig()
+
+
+def parse_config(text: str, *, file: str) -> Config:
+    """Read the settings.
+
+    Args:
+        file: how messages name the file.
+
+    Raises:
+        ConfigError: not TOML, an unknown table or key, or a value out of range; names file and key.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from error
+    tables = {"frontend": FrontendConfig, "cluster": ClusterConfig, "log": LogConfig}
+    _check_names(file, "table", document, tables)
+    values = {name: _table(file, name, document.get(name, {}), kind) for name, kind in tables.items()}
+    return Config(**values)
+
+
+def check_address(text: str) -> str:
+    """Return an IP address in its canonical form, or a DNS name as it is.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        # Digits and dots alone are a mistyped address, not a name.
+        if not _DNS_NAME.fullmatch(text) or re.fullmatch(r"[0-9.]+", text):
+            raise ValueError(f"{text!r} is neither an IP address nor a host name") from None
+        return text
+
+
+def _check_names(file: str, what: str, found: Mapping[str, object], known: Mapping[str, object]) -> None:
+    for name in found:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(known)}"
+            raise ConfigError(f"{file}: unknown {what} '{name}'; {hint}")
+
+
+def _table(file: str, table: str, found: object, kind: type[Any]) -> Any:
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file}: '{table}' is not a table; write [{table}]")
+    known = {field.name: field for field in fields(kind)}
+    _check_names(file, f"key in [{table}]", found, known)
+    values = {}
+    for key, value in found.items():
+        try:
+            values[key] = _READERS[table, key](value)
+        except ValueError as error:
+            raise ConfigError(f"{file}: {table}.{key}: {error}") from error
+    return kind(**values)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError(f"{value!r} is not a text of one line")
+    return value
+
+
+def _label(value: object) -> str:
+    if not isinstance(value, str) or not _LABEL.fullmatch(value):
+        raise ValueError(f"{value!r} is not a name of letters, digits, '.', '_' and '-'")
+    return value
+
+
+def _list_of(read: Callable[[str], str]) -> Callable[[object], tuple[str, ...]]:
+    def read_list(value: object) -> tuple[str, ...]:
+        items = value if isinstance(value, list) else [value]
+        return tuple(read(_text(item)) for item in items)
+
+    return read_list
+
+
+def _ip(value: str) -> str:
+    return str(ipaddress.ip_address(value))
+
+
+def _integer(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"{value!r} is not a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
+def _choice(choices: tuple[str, ...]) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"{value!r} is not one of: {', '.join(choices)}")
+        return value
+
+    return read
+
+
+_READERS: Mapping[tuple[str, str], Callable[[object], object]] = {
+    ("frontend", "address"): _list_of(check_address),
+    ("frontend", "listen"): _list_of(_ip),
+    ("frontend", "http_port"): _integer(1, 65535),
+    ("frontend", "https_port"): _integer(1, 65535),
+    ("frontend", "rolls"): _list_of(_text),
+    ("frontend", "distribution"): _label,
+    ("frontend", "max_streams"): _integer(1, 100_000),
+    ("frontend", "stop_seconds"): _integer(0, 3600),
+    ("cluster", "name"): _text,
+    ("cluster", "release"): _choice(RELEASES),
+    ("log", "level"): _choice(LOG_LEVELS),
+    ("log", "format"): _choice(LOG_FORMATS),
+}

@@ -1,0 +1,227 @@
+"""The database: snapshots, verbs, revisions, and what it does when it cannot."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from avalanche.adapters import orderbook, schema
+from avalanche.adapters.database import Database, DatabaseUnavailable
+from avalanche.adapters.orderbook import TimelineEvent
+from avalanche.cluster import Appliance, Host, Interface, Setting
+from avalanche.errors import ClusterError, ConfigError, DuplicateHost, OrderRefused, UnknownHost
+from avalanche.messages import Done
+from avalanche.orders import Order
+
+NOW = 1_795_000_000.0
+TOKEN = "0123456789abcdef"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    found = Database(tmp_path / "avalanche.db")
+    found.migrate()
+    with found.transaction() as transaction:
+        transaction.add_appliance(Appliance("compute", "compute"))
+    yield found
+    found.close()
+
+
+def host(rank: int = 0) -> Host:
+    card = Interface(f"52:54:00:00:00:{rank:02x}", f"10.1.1.{10 + rank}")
+    return Host(f"compute-0-{rank}", "compute", 0, rank, (card,))
+
+
+def order(order_id: str = "0f1e2d3c4b5a6978", rank: int = 0, created: float = NOW) -> Order:
+    return Order(order_id, f"compute-0-{rank}", "g-5d41402abc4b2a76", "http", created, created + 3600, 3)
+
+
+def add(database: Database, *hosts: Host) -> None:
+    with database.transaction() as transaction:
+        for found in hosts:
+            transaction.add_host(found)
+
+
+def test_a_migrated_database_has_exactly_the_tables_of_the_schema(database: Database) -> None:
+    with database.snapshot() as transaction:
+        context = MigrationContext.configure(transaction.connection, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def test_a_second_migration_does_nothing(database: Database) -> None:
+    assert database.migrate() == []
+
+
+def test_a_missing_database_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="avalanche init"):
+        Database.open(tmp_path / "avalanche.db")
+
+
+def test_a_database_of_another_version_says_how_to_upgrade(database: Database) -> None:
+    with database.transaction() as transaction:
+        transaction.connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ConfigError, match=r"version 9999.*avalanche init"):
+        Database.open(database.path)
+
+
+def test_a_snapshot_holds_what_was_stored(database: Database) -> None:
+    add(database, host(1), host(0))
+    with database.transaction() as transaction:
+        transaction.set_attribute(Setting("global", "", "timezone", "Europe/Rome"))
+        transaction.set_attribute(Setting("host", "compute-0-1", "root_password", "$6$x", secret=True))
+    with database.snapshot() as transaction:
+        cluster = transaction.cluster()
+    assert list(cluster.hosts.values()) == [host(0), host(1)]
+    assert cluster.appliances == {"compute": Appliance("compute", "compute")}
+    assert cluster.settings == (
+        Setting("global", "", "timezone", "Europe/Rome"),
+        Setting("host", "compute-0-1", "root_password", "$6$x", secret=True),
+    )
+
+
+def test_every_change_of_the_inventory_shows_in_the_revision(database: Database) -> None:
+    revisions = []
+    changes = [
+        lambda transaction: transaction.add_appliance(Appliance("login", "login")),
+        lambda transaction: transaction.add_host(host()),
+        lambda transaction: transaction.set_attribute(Setting("global", "", "a", "1")),
+        lambda transaction: transaction.set_attribute(Setting("global", "", "a", "2")),
+        lambda transaction: transaction.remove_attribute("global", "", "a"),
+        lambda transaction: transaction.remove_host("compute-0-0"),
+    ]
+    for change in changes:
+        with database.transaction() as transaction:
+            change(transaction)
+        with database.snapshot() as transaction:
+            revisions.append(transaction.revision())
+    assert revisions == sorted(set(revisions))
+
+
+def test_a_transaction_that_raises_changes_nothing(database: Database) -> None:
+    with pytest.raises(DuplicateHost, match="compute-0-0"), database.transaction() as transaction:
+        transaction.add_host(host(0))
+        transaction.add_host(host(0))
+    with database.snapshot() as transaction:
+        assert transaction.cluster().hosts == {}
+
+
+@pytest.mark.parametrize(
+    ("card", "taken"),
+    [
+        (Interface("52:54:00:00:00:00", None), "MAC 52:54:00:00:00:00 belongs to compute-0-0"),
+        (Interface(None, "10.1.1.10"), "IP 10.1.1.10 belongs to compute-0-0"),
+    ],
+)
+def test_a_taken_card_names_its_owner(database: Database, card: Interface, taken: str) -> None:
+    add(database, host(0))
+    with pytest.raises(DuplicateHost, match=taken):
+        add(database, Host("compute-0-7", "compute", 0, 7, (card,)))
+
+
+def test_a_host_of_an_unknown_appliance_is_refused(database: Database) -> None:
+    with pytest.raises(ClusterError, match=r"'computer' \(close: compute\)"):
+        add(database, Host("compute-0-0", "computer", 0, 0))
+
+
+def test_removing_a_host_removes_all_that_is_its_own(database: Database) -> None:
+    add(database, host(0))
+    with database.transaction() as transaction:
+        transaction.set_attribute(Setting("host", "compute-0-0", "a", "1"))
+        orderbook.add_order(transaction, order(), NOW)
+        orderbook.add_events(transaction, [TimelineEvent("compute-0-0", NOW, "stub", "ok", "", order().id)])
+        transaction.remove_host("compute-0-0")
+        for table in (schema.interfaces, schema.attributes, schema.orders, schema.events):
+            assert transaction.connection.execute(table.select()).all() == []
+    with pytest.raises(UnknownHost), database.transaction() as transaction:
+        transaction.remove_host("compute-0-0")
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        (Setting("rank", "", "a", "1"), "not a scope"),
+        (Setting("intrinsic", "", "a", "1"), "not a scope"),
+        (Setting("global", "x", "a", "1"), "has no owner"),
+        (Setting("rack", "", "a", "1"), "needs an owner"),
+        (Setting("host", "compute-9-9", "a", "1"), "no host is called"),
+        (Setting("appliance", "login", "a", "1"), "no appliance is called"),
+        (Setting("global", "", "1a", "1"), "no attribute name"),
+        (Setting("global", "", "a", "\x00"), "XML cannot carry"),
+    ],
+)
+def test_a_wrong_attribute_is_refused(database: Database, setting: Setting, why: str) -> None:
+    with pytest.raises((ClusterError, ConfigError), match=why), database.transaction() as transaction:
+        transaction.set_attribute(setting)
+
+
+def test_an_order_comes_back_as_it_was_stored(database: Database) -> None:
+    add(database, host(0))
+    begun = order().begin(TOKEN, NOW + 1)
+    done = begun.finish(Done(TOKEN, "ok"), NOW + 2)
+    with database.transaction() as transaction:
+        orderbook.add_order(transaction, order(), NOW)
+        orderbook.save_order(transaction, order(), begun)
+        assert orderbook.find_order(transaction, begun.id) == begun
+        orderbook.save_order(transaction, begun, done)
+        assert orderbook.find_order(transaction, begun.id) == done
+        assert orderbook.orders_of(transaction, "compute-0-0") == orderbook.all_orders(transaction) == [done]
+        assert orderbook.find_order(transaction, "0" * 16) is None
+
+
+def test_a_host_has_one_live_order_at_most(database: Database) -> None:
+    add(database, host(0))
+    with database.transaction() as transaction:
+        orderbook.add_order(transaction, order(), NOW)
+    with pytest.raises(OrderRefused, match="avalanche order cancel 0f1e2d3c4b5a6978"), database.transaction() as again:
+        orderbook.add_order(again, order("1" * 16), NOW + 1)
+    with database.transaction() as later:
+        orderbook.add_order(later, order("1" * 16, created=NOW + 3600), NOW + 3600)
+
+
+def test_a_repeated_event_is_stored_once_and_the_timeline_is_in_order_of_arrival(database: Database) -> None:
+    add(database, host(0))
+    first = TimelineEvent("compute-0-0", NOW, "stub", "ok", "a", order().id, TOKEN, 2, NOW - 86400, {"packages": 3})
+    second = TimelineEvent("compute-0-0", NOW + 1, "pre", "ok", "b", order().id, TOKEN, 1, NOW - 86500)
+    own = TimelineEvent("compute-0-0", NOW + 2, "profile", "ok", "attempt 1 of 3")
+    with database.transaction() as transaction:
+        orderbook.add_order(transaction, order(), NOW)
+        assert orderbook.add_events(transaction, [first, first]) == 1
+        assert orderbook.add_events(transaction, [first, second, own, own]) == 3
+        assert orderbook.timeline(transaction, "compute-0-0") == [first, second, own, own]
+
+
+def test_events_of_a_host_that_is_gone_are_dropped(database: Database) -> None:
+    with database.transaction() as transaction:
+        assert orderbook.add_events(transaction, [TimelineEvent("compute-0-0", NOW, "stub", "ok", "")]) == 0
+
+
+def test_writers_in_many_threads_wait_for_each_other(database: Database) -> None:
+    threads = [threading.Thread(target=add, args=(database, host(rank))) for rank in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.snapshot() as transaction:
+        assert len(transaction.cluster().hosts) == 8
+
+
+def test_a_full_disk_is_one_clear_line_and_leaves_the_old_content(database: Database) -> None:
+    with pytest.raises(DatabaseUnavailable, match="avalanche.db: database or disk is full; free space"):
+        with database.transaction() as transaction:
+            pages = transaction.connection.exec_driver_sql("PRAGMA page_count").scalar()
+            transaction.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+            transaction.set_attribute(Setting("global", "", "a", "x" * 60_000))
+    with database.snapshot() as transaction:
+        assert transaction.cluster().settings == ()
+
+
+def test_a_damaged_file_is_one_clear_line(database: Database) -> None:
+    database.close()
+    database.path.write_bytes(b"this is no database" * 1000)
+    with pytest.raises(DatabaseUnavailable, match="not a database"):
+        Database.open(database.path)
