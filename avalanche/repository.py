@@ -1,11 +1,12 @@
 """What a repository of packages says about itself: its groups (``comps.xml``).
 
-Knows the names a package request may use for several packages at once, as dnf 4 understands them. Leaves what a package is
-and needs to libsolv (`adapters.closure`), and what its bytes are to `manifest`.
+Knows the names a package request may use for several packages at once, as dnf 4 understands them. Leaves what a
+package is and needs to libsolv (`adapters.closure`), and what its bytes are to `manifest`.
 """
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -67,22 +68,22 @@ class Comps:
     def find(self, name: str) -> tuple[Group, ...] | None:
         """The groups ``name`` stands for (a leading ``^`` as in a kickstart is allowed), or None when it names nothing.
 
-        As dnf does: an id, or a name in any case; environments bring their mandatory groups.
+        As dnf does: an exact id or name, else a pattern in any case; an environment brings its mandatory groups.
         """
         wanted = name.removeprefix("^")
-        found = [group for group in self.groups if _is_called(group, wanted)]
-        environments = [environment for environment in self.environments if _is_called(environment, wanted)]
-        if not found and not environments:
+        groups = [group for group in self.groups if wanted in (group.id, group.name)]
+        groups = groups or [group for group in self.groups if _matches(group.id, group.name, wanted)]
+        environments = [item for item in self.environments if wanted in (item.id, item.name)]
+        environments = environments or [item for item in self.environments if _matches(item.id, item.name, wanted)]
+        if not groups and not environments:
             return None
-        by_id = {group.id: group for group in self.groups}
-        for environment in environments:
-            found += [by_id[group] for group in environment.groups if group in by_id]
-        return tuple(dict.fromkeys(found))
+        mandatory = {group for environment in environments for group in environment.groups}
+        return tuple(group for group in self.groups if group in groups or group.id in mandatory)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every id that `find` knows."""
-        return tuple(item.id for item in (*self.groups, *self.environments))
+        return (*(group.id for group in self.groups), *(item.id for item in self.environments))
 
 
 def parse_comps(data: bytes, *, file: str) -> Comps:
@@ -141,5 +142,5 @@ def _text(element: etree._Element, tag: str, file: str) -> str:
     raise RepositoryError(f"{file}:{element.sourceline}: <{element.tag}> has no <{tag}>")
 
 
-def _is_called(item: Group | Environment, wanted: str) -> bool:
-    return item.id == wanted or wanted.casefold() in (item.id.casefold(), item.name.casefold())
+def _matches(id: str, name: str, pattern: str) -> bool:
+    return any(fnmatch.fnmatchcase(text.casefold(), pattern.casefold()) for text in (id, name))
