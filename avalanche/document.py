@@ -1,8 +1,9 @@
 """XML documents as values: elements with lines, text with attribute references, a strict reader and a writer's escapes.
 
-Part of the agent's import closure (Python 3.9, standard library). The reader is for hostile input: no DTD, no processing
-instruction, bounded size, depth and count. Rocks writes an attribute reference as ``&name;``; it is read without a DTD, as
-a ``Reference`` that keeps its name and line, in text and in attribute values; in CDATA and comments it is plain text.
+Part of the agent's import closure (Python 3.9, standard library). The reader is for hostile input: no DTD, no
+processing instruction, bounded size, depth and count. Rocks writes an attribute reference as ``&name;``; it is read
+without a DTD, as a ``Reference`` that keeps its name and line, in text and in attribute values; in CDATA and comments
+it is plain text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Profile: what stage 1 compiles for a host and stage 2 renders; and its XML (docs/protocol.md, section 3; docs/profile.rng).
+"""Profile: what stage 1 compiles for a host and stage 2 renders; and its XML (docs/protocol.md §3, docs/profile.rng).
 
-Part of the agent's import closure (Python 3.9, standard library). Attribute references stay symbolic in a profile, so that
-its bytes are the same for every host that agrees on the attributes its conditions mention.
+Part of the agent's import closure (Python 3.9, standard library). Attribute references stay symbolic in a profile, so
+that its bytes are the same for every host that agrees on the attributes its conditions mention.
 """
 
 from __future__ import annotations
@@ -353,7 +353,7 @@ def _flag(element: Element, name: str, *, default: bool = False) -> bool:
 
 @dataclass(frozen=True)
 class Installation:
-    """The answer to GET /install/profile: whose installation, from which packages, with which values, and what to do."""
+    """The answer to GET /install/profile: whose installation, which packages, which values, and what to do."""
 
     host: str
     generation: str
@@ -366,7 +366,7 @@ class Installation:
 def installation_document(
     *, host: str, generation: str, manifest: str, plane: str, attributes: Attributes, body: bytes
 ) -> bytes:
-    """Write an ``<installation>`` around a profile's bytes (``Profile.to_xml``, cached), which are taken as they are."""
+    """Write an ``<installation>`` around a profile's bytes (``Profile.to_xml``), which are taken as they are."""
     start = document.start_tag(
         "installation", version=VERSION, host=host, generation=generation, manifest=manifest, plane=plane
     )

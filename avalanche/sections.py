@@ -1,7 +1,7 @@
 """Sections: what a profile is made of. Frozen values that are valid from birth; a wrong one is a ProfileError.
 
-Part of the agent's import closure (Python 3.9, standard library). ``node`` names the node file a section comes from, ``line`` its
-line there, counted from 1.
+Part of the agent's import closure (Python 3.9, standard library). ``node`` names the node file a section comes from,
+``line`` its line there, counted from 1.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ class Fragment:
 class Script:
     """A ``<pre>`` or ``<post>``: fragments and files in order, run by an interpreter.
 
-    ``chroot`` is false for a ``<post>`` that runs outside the installed system. A ``<pre>`` always does; it has true here.
+    ``chroot`` is false for a ``<post>`` that runs outside the installed system. A ``<pre>`` always does; it has true
+    here.
     """
 
     parts: tuple[Union[Fragment, FileWrite], ...]
