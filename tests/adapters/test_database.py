@@ -211,11 +211,11 @@ def test_writers_in_many_threads_wait_for_each_other(database: Database) -> None
 
 
 def test_a_full_disk_is_one_clear_line_and_leaves_the_old_content(database: Database) -> None:
-    with pytest.raises(DatabaseUnavailable, match="avalanche.db: database or disk is full; free space"):
-        with database.transaction() as transaction:
-            pages = transaction.connection.exec_driver_sql("PRAGMA page_count").scalar()
-            transaction.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-            transaction.set_attribute(Setting("global", "", "a", "x" * 60_000))
+    full = pytest.raises(DatabaseUnavailable, match=r"avalanche\.db: database or disk is full; free space")
+    with full, database.transaction() as transaction:
+        pages = transaction.connection.exec_driver_sql("PRAGMA page_count").scalar()
+        transaction.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        transaction.set_attribute(Setting("global", "", "a", "x" * 60_000))
     with database.snapshot() as transaction:
         assert transaction.cluster().settings == ()
 

@@ -1,0 +1,57 @@
+"""The agent bundle: what is in it, and that it runs alone."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from avalanche.adapters.bundle import MAX_BYTES, build_bundle
+
+# What an installing host has; the lead's floor check sets it to a Python 3.9 without our libraries.
+PYTHON = os.environ.get("AVALANCHE_PYTHON39", sys.executable)
+
+
+def names() -> list[str]:
+    return zipfile.ZipFile(io.BytesIO(build_bundle().data)).namelist()
+
+
+def test_the_bundle_is_small_and_named_by_its_hash() -> None:
+    bundle = build_bundle()
+    assert len(bundle.data) <= MAX_BYTES
+    assert bundle.sha256 == hashlib.sha256(bundle.data).hexdigest()
+
+
+def test_two_builds_are_the_same_bytes() -> None:
+    assert build_bundle() == build_bundle()
+
+
+def test_only_sources_and_licences_are_in_it() -> None:
+    assert {Path(name).suffix for name in names() if "LICENSE" not in name.upper()} == {".py"}
+    assert {name for name in names() if "__pycache__" in name or "/tests/" in name} == set()
+
+
+def test_the_frontend_stays_at_home() -> None:
+    folders = {name.split("/")[1] for name in names() if name.startswith("avalanche/") and name.count("/") > 1}
+    assert folders == {"agent"}
+    assert "avalanche/cluster.py" not in names()
+
+
+def test_everything_in_it_imports_without_any_installed_library(tmp_path: Path) -> None:
+    bundle = tmp_path / "agent.pyz"
+    bundle.write_bytes(build_bundle().data)
+    modules = [name[:-3].replace("/", ".").removesuffix(".__init__") for name in names() if name.endswith(".py")]
+    wanted = [name for name in modules if name.startswith(("avalanche", "h11", "jinja2", "markupsafe"))]
+    code = f"""
+import importlib, sys
+sys.path[:] = [{str(bundle)!r}] + [entry for entry in sys.path if "site-packages" not in entry]
+for name in {wanted!r}:
+    if name not in ("avalanche.agent.__main__",):
+        module = importlib.import_module(name)
+        assert module.__file__.startswith({str(bundle)!r}), module
+"""
+    subprocess.run([PYTHON, "-I", "-S", "-c", code], check=True, cwd=tmp_path)
