@@ -1,0 +1,1 @@
+"""The package maker: a configured Debian root becomes a coherent, signed RPM repository."""
