@@ -87,12 +87,13 @@ class Text:
 
 @dataclass(frozen=True)
 class Element:
-    """An element: its tag, attribute values, the line of its start tag, and its content in order."""
+    """An element: its tag, attribute values, the line of its start tag, its content, and the line of each item."""
 
     tag: str
     attributes: Mapping[str, Text]
     line: int
     content: tuple[Union[str, Reference, Element], ...] = ()
+    lines: tuple[int, ...] = field(default=(), compare=False)
     file: str = field(default="", compare=False)
 
     def fail(self, message: str, *, line: Optional[int] = None) -> NoReturn:
@@ -140,6 +141,21 @@ class Element:
         return plain
 
 
+class _Open:
+    """An element whose end has not come yet."""
+
+    def __init__(self, tag: str, attributes: Mapping[str, Text], line: int) -> None:
+        self.tag = tag
+        self.attributes = attributes
+        self.line = line
+        self.content: list[Union[str, Reference, Element]] = []
+        self.lines: list[int] = []
+
+    def add(self, item: Union[str, Reference, Element], line: int) -> None:
+        self.content.append(item)
+        self.lines.append(line)
+
+
 class _Reader:
     """Collects expat's events into one tree; every bound is checked before memory is spent on it."""
 
@@ -148,7 +164,7 @@ class _Reader:
         self.depth = depth
         self.count = count
         self.root: Optional[Element] = None
-        self.open: list[tuple[str, Mapping[str, Text], int, list[Union[str, Reference, Element]]]] = []
+        self.open: list[_Open] = []
         self.parser = expat.ParserCreate("utf-8")
         self.parser.StartDoctypeDeclHandler = self.refuse_dtd
         self.parser.ProcessingInstructionHandler = self.refuse_instruction
@@ -177,19 +193,23 @@ class _Reader:
         if _OPEN in tag or any(_OPEN in name for name in attributes):
             self.fail("an attribute reference cannot be part of a name")
         values = {name: Text(tuple(self.split(value, line))) for name, value in attributes.items()}
-        self.open.append((tag, values, line, []))
+        self.open.append(_Open(tag, values, line))
 
     def end(self, _: str) -> None:
-        tag, attributes, line, content = self.open.pop()
-        element = Element(tag, attributes, line, tuple(content), self.file)
+        closed = self.open.pop()
+        element = Element(
+            closed.tag, closed.attributes, closed.line, tuple(closed.content), tuple(closed.lines), self.file
+        )
         if self.open:
-            self.open[-1][3].append(element)
+            self.open[-1].add(element, element.line)
         else:
             self.root = element
 
     def characters(self, data: str) -> None:
         if self.open:
-            self.open[-1][3].extend(self.split(data, self.parser.CurrentLineNumber))
+            line = self.parser.CurrentLineNumber
+            for item in self.split(data, line):
+                self.open[-1].add(item, line)
 
     def split(self, data: str, line: int) -> Iterator[Union[str, Reference]]:
         if _OPEN not in data:

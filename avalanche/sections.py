@@ -16,6 +16,7 @@ from avalanche.document import Text
 from avalanche.errors import ProfileError
 
 BASH = "/bin/bash"
+SHELLS = frozenset({BASH, "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"})  # bash runs them all, to trace failures
 FILE_MODES = ("create", "append")
 FILE_VARS = ("literal", "expanded")
 
