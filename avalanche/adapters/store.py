@@ -73,20 +73,23 @@ class Store:
             StoreFull: the file system has no room; nothing of this file is left behind.
             RepositoryError: the file cannot be read, is empty, or changes while it is read.
         """
-        try:
+        with _as_repository_error(source):
             before = source.stat()
             known = self._known(before)
             if known is not None:
                 return known
-            with no_room_as_store_full(self.root, before.st_size):
-                identity = self._take(source)
-                if _source_key(source.stat()) != _source_key(before):
-                    raise RepositoryError(f"{source} changed while it was copied: import again when it is at rest")
-                self._identities.set(identity.sha256, asdict(identity))
-                self._sources.set(_source_key(before), identity.sha256)
-        except OSError as error:
-            raise RepositoryError(f"{source}: {error.strerror or error}") from error
-        return identity
+            identity = self.put(source)
+            if _source_key(source.stat()) != _source_key(before):
+                raise RepositoryError(f"{source} changed while it was copied: import again when it is at rest")
+            self._sources.set(_source_key(before), identity.sha256)
+            return identity
+
+    def put(self, source: Path) -> Identity:
+        """As `add`, for a file that nobody will bring again: it is always read."""
+        with _as_repository_error(source), no_room_as_store_full(self.root, source.stat().st_size):
+            identity = self._take(source)
+            self._identities.set(identity.sha256, asdict(identity))
+            return identity
 
     def _known(self, source: os.stat_result) -> Identity | None:
         sha256 = self._sources.get(_source_key(source))
@@ -270,6 +273,14 @@ def free_bytes(path: Path) -> int:
     """Bytes an ordinary process may still write to the file system of ``path``."""
     stat = os.statvfs(path)
     return stat.f_bavail * stat.f_frsize
+
+
+@contextmanager
+def _as_repository_error(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RepositoryError(f"{source}: {error.strerror or error}") from error
 
 
 @contextmanager
