@@ -57,11 +57,6 @@ class Generation:
             raise RepositoryError(f"{path} is not in generation {self.id} of {self.name}")
         return self.path / path
 
-    @property
-    def comps_path(self) -> Path | None:
-        """The file of the groups, or None when it has none."""
-        return next((self.path / e.path for e in self.manifest.entries if e.path.endswith("-comps.xml")), None)
-
     def __repr__(self) -> str:
         return f"<Generation {self.name} {self.manifest!r}>"
 

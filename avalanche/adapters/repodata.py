@@ -40,24 +40,34 @@ def read_header(stored: Path, *, path: str, sha256: str) -> createrepo_c.Package
     return header
 
 
+def places(folder: Path) -> dict[str, Path]:
+    """The files that a folder's ``repomd.xml`` lists, by their kind: ``primary``, ``filelists``, ``group``...
+
+    Raises:
+        RepositoryError: there is no ``repomd.xml``, or it cannot be read.
+    """
+    repomd = folder / "repodata" / "repomd.xml"
+    try:
+        return {record.type: folder / record.location_href for record in createrepo_c.Repomd(str(repomd)).records}
+    except (OSError, createrepo_c.CreaterepoCError) as error:
+        raise RepositoryError(f"{repomd} cannot be read: {error}") from error
+
+
 def find_comps(folder: Path) -> bytes | None:
     """The groups a folder of packages comes with: those of its own repository data, else ``comps.xml``, else None.
 
     Raises:
         RepositoryError: its repository data cannot be read.
     """
-    repomd = folder / "repodata" / "repomd.xml"
-    try:
-        if repomd.exists():
-            places = {record.type: record.location_href for record in createrepo_c.Repomd(str(repomd)).records}
-            for kind in ("group", "group_gz", "group_xz", "group_zst"):
-                if kind in places:
-                    return _decompressed(folder / places[kind])
-        if (folder / "comps.xml").exists():
-            return (folder / "comps.xml").read_bytes()
-    except (OSError, createrepo_c.CreaterepoCError) as error:
-        raise RepositoryError(f"{repomd}: its groups cannot be read: {error}") from error
-    return None
+    found = places(folder) if (folder / "repodata" / "repomd.xml").exists() else {}
+    for kind in ("group", "group_gz", "group_xz", "group_zst"):
+        if kind in found:
+            try:
+                return _decompressed(found[kind])
+            except (OSError, createrepo_c.CreaterepoCError) as error:
+                raise RepositoryError(f"{found[kind]}: the groups cannot be read: {error}") from error
+    plain = folder / "comps.xml"
+    return plain.read_bytes() if plain.exists() else None
 
 
 def _decompressed(path: Path) -> bytes:
