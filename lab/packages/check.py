@@ -36,7 +36,7 @@ def check_closed(repository: Path) -> int:
         raise RepositoryError(
             f"the repository is not coherent: {len(problems)} problems, first: {'; '.join(problems[:3])}"
         )
-    return len(packages.solvables)
+    return int(packages.nsolvables)
 
 
 def _unmet(pool: solv.Pool, solvable: solv.XSolvable) -> list[str]:

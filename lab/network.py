@@ -1,0 +1,178 @@
+"""Network namespaces and shaped links. Nothing has a name in the kernel's tables, and so nothing can be left behind:
+a namespace lives as long as the process that holds it, and that dies with us.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from lab.contained import dependent, run
+
+FRONTEND_ADDRESS = IPv4Address("10.1.1.1")
+PREFIX = 16
+_LAST_ADDRESS = IPv4Address("10.1.255.254")
+# A veth carries 64 KiB in one piece, and tbf counts the headers of its segments too: a smaller bucket takes it apart.
+_BURST = 72_000
+_BUFFER = 131072
+# A fast link sends more than that within a clock tick.
+_TICK = 1 / 250
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One machine's link to the switch; both ways run at ``rate_mbit``."""
+
+    name: str
+    address: IPv4Address
+    rate_mbit: float
+
+    @property
+    def mac(self) -> str:
+        """The address of the machine's ``eth0``: locally administered, and telling its IP address."""
+        return "02:00:" + ":".join(f"{byte:02x}" for byte in self.address.packed)
+
+
+def host_address(index: int) -> IPv4Address:
+    """Return the address of host number ``index`` (from 0): from the top of the network down, as Rocks does."""
+    return _LAST_ADDRESS - index
+
+
+def shaping(device: str, rate_mbit: float, *, change: bool = False) -> str:
+    """Return the ``tc`` line that shapes what leaves a device."""
+    burst = max(_BURST, int(rate_mbit * 1e6 / 8 * _TICK))
+    verb = "change" if change else "add"
+    bits = int(rate_mbit * 1e6)
+    return f"qdisc {verb} dev {device} root tbf rate {bits}bit burst {burst} limit {max(_BUFFER, 2 * burst)}"
+
+
+class Namespace:
+    """A network namespace, held by a process of ours."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        # The holder says a line when it is inside, so that nobody enters too early.
+        script = "ip link set lo up && echo inside && exec sleep infinity"
+        self._holder = subprocess.Popen(
+            dependent("unshare", "--net", "sh", "-c", script),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._holder.stdout is not None
+        if self._holder.stdout.readline() != "inside\n":
+            self.close()
+            raise OSError(f"cannot make the network namespace {name}")
+
+    def __repr__(self) -> str:
+        return f"<Namespace {self.name} pid={self.pid}>"
+
+    @property
+    def pid(self) -> int:
+        return self._holder.pid
+
+    def command(self, *command: str) -> list[str]:
+        """Return the command so that it runs inside."""
+        return ["nsenter", f"--net=/proc/{self.pid}/ns/net", *command]
+
+    def batch(self, program: str, lines: Iterable[str]) -> None:
+        """Run lines of ``ip`` or ``tc`` inside."""
+        run(dependent(*self.command(program, "-batch", "-")), text="\n".join(lines) + "\n")
+
+    def close(self) -> None:
+        """Let go; the namespace ends with the last process in it."""
+        self._holder.kill()
+        self._holder.wait()
+        if self._holder.stdout is not None:
+            self._holder.stdout.close()
+
+
+class Network:
+    """A switch in a namespace of its own, and one namespace per machine behind a shaped link.
+
+    Args:
+        links: the machines; names and addresses differ.
+    """
+
+    def __init__(self, links: Sequence[Link]) -> None:
+        self.links = {link.name: link for link in links}
+        self._ports = {link.name: f"port{index}" for index, link in enumerate(links)}
+        self._namespaces: dict[str, Namespace] = {}
+        try:
+            self._switch = self._namespaces["switch"] = Namespace("switch")
+            for link in links:
+                self._namespaces[link.name] = Namespace(link.name)
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Network {len(self.links)} links>"
+
+    def __enter__(self) -> Network:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take everything down."""
+        for namespace in self._namespaces.values():
+            namespace.close()
+
+    def namespace(self, name: str) -> Namespace:
+        return self._namespaces[name]
+
+    def _connect(self) -> None:
+        lines = ["link add br0 type bridge", "link set br0 up"]
+        for name, link in self.links.items():
+            port, pid = self._ports[name], self._namespaces[name].pid
+            lines.append(f"link add {port} type veth peer name eth0 address {link.mac} netns {pid}")
+            lines.append(f"link set {port} master br0 up")
+        self._switch.batch("ip", lines)
+        self._switch.batch("tc", [shaping(self._ports[name], link.rate_mbit) for name, link in self.links.items()])
+        for name in self.links:
+            self._configure(name)
+
+    def _configure(self, name: str) -> None:
+        link, namespace = self.links[name], self._namespaces[name]
+        others = [other for other in self.links.values() if other.name != name]
+        # The machine's own congestion control may be another one; figures are to be comparable. A property of the route
+        # needs no change of the machine's settings, which may not allow cubic in namespaces.
+        network = IPv4Network((link.address, PREFIX), strict=False)
+        lines = [f"address add {link.address}/{PREFIX} dev eth0 noprefixroute", "link set eth0 up"]
+        lines.append(f"route add {network} dev eth0 src {link.address} congctl cubic")
+        # One table of neighbours serves all namespaces and is too small for many; permanent entries do not count in it.
+        lines += [f"neigh replace {other.address} lladdr {other.mac} dev eth0 nud permanent" for other in others]
+        namespace.batch("ip", lines)
+        namespace.batch("tc", [shaping("eth0", link.rate_mbit)])
+
+    def slow_down(self, name: str, rate_mbit: float) -> None:
+        """Give a machine's link another rate."""
+        namespace = self._namespaces[name]
+        namespace.batch("tc", [shaping("eth0", rate_mbit, change=True)])
+        self._switch.batch("tc", [shaping(self._ports[name], rate_mbit, change=True)])
+
+    def counters(self) -> dict[str, tuple[int, int]]:
+        """Return bytes received and sent by each machine since its link exists."""
+        # A machine receives what its port of the switch sends.
+        text = run(dependent(*self._switch.command("cat", "/proc/net/dev")))
+        ports = {port: name for name, port in self._ports.items()}
+        found: dict[str, tuple[int, int]] = {}
+        for line in text.splitlines():
+            device, colon, rest = line.partition(":")
+            if colon and device.strip() in ports:
+                fields = rest.split()
+                found[ports[device.strip()]] = (int(fields[8]), int(fields[0]))
+        return found
+
+
+def processors() -> tuple[int, int]:
+    """Return ticks the processors were busy, and all ticks, since the machine started."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle = fields[3] + fields[4]
+    return sum(fields) - idle, sum(fields)
