@@ -91,6 +91,7 @@ class Solver:
         for solvable in self._pool.solvables_iter():
             if solvable.installable():
                 self._by_name.setdefault(solvable.name, []).append(solvable.id)
+        self._everything = self._allowed(())
         self._obsoleters = self._find_obsoleters()
 
     def __repr__(self) -> str:
@@ -115,7 +116,7 @@ class Solver:
                     absent += self._ask_group(request, excluded, jobs, allowed)
                 else:
                     self._ask_package(request, excluded, jobs, allowed)
-            paths = self._install(jobs, allowed)
+            paths = self._install(jobs, excluded, allowed)
         manifest = self._generation.manifest
         chosen = tuple(entry for entry in manifest.entries if entry.nevra is None or entry.path in paths)
         return Closure(Manifest(manifest.generation, chosen), tuple(dict.fromkeys(absent)))
@@ -195,7 +196,7 @@ class Solver:
                         obsoleters.setdefault(old.id, []).append(solvable.id)
         return obsoleters
 
-    def _install(self, jobs: _Jobs, allowed: frozenset[int]) -> frozenset[str]:
+    def _install(self, jobs: _Jobs, excluded: Sequence[PackageRequest], allowed: frozenset[int]) -> frozenset[str]:
         self._pool.set_considered_list(sorted(allowed))
         try:
             solver = self._pool.Solver()
@@ -203,10 +204,10 @@ class Solver:
                 solver.set_flag(flag, 1)
             problems = solver.solve(jobs.all)
             if problems:
-                raise _unsatisfiable(problems, jobs)
+                raise _unsatisfiable(problems, jobs, excluded)
             return frozenset(solvable.lookup_location()[0] for solvable in solver.transaction().newsolvables())
         finally:
-            self._pool.set_considered_list([])
+            self._pool.set_considered_list(sorted(self._everything))
 
     def _unknown(self, request: PackageRequest, kind: str, known: Iterable[str]) -> Unsatisfiable:
         closest = difflib.get_close_matches(request.name.removeprefix("^"), tuple(known), n=3)
@@ -260,10 +261,9 @@ def _load(generation: Generation, arch: str) -> tuple[Any, Comps]:
     return pool, comps
 
 
-def _unsatisfiable(problems: Sequence[Any], jobs: _Jobs) -> Unsatisfiable:
+def _unsatisfiable(problems: Sequence[Any], jobs: _Jobs, excluded: Sequence[PackageRequest]) -> Unsatisfiable:
     """The first problem, in words of the node file whose wish it is."""
     problem = problems[0]
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     askers = [
         jobs.asker(element.jobidx)
         for solution in problem.solutions()
@@ -271,36 +271,51 @@ def _unsatisfiable(problems: Sequence[Any], jobs: _Jobs) -> Unsatisfiable:
         if element.type == solv.Solver.SOLVER_SOLUTION_JOB
     ]
     request = next(asker for asker in askers if asker is not None)
-    message = f"{request.node} asks for {request.name}: {_reason(problem)}{more}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    message = f"{request.node} asks for {request.name}: {_reason(problem, excluded)}{more}"
     return Unsatisfiable(message, file=request.file, line=request.line)
 
 
-def _reason(problem: Any) -> str:
+def _reason(problem: Any, excluded: Sequence[PackageRequest]) -> str:
     """What is missing or in conflict, and who needs it, up to the package that was asked for."""
-    rules = [info for rule in problem.findallproblemrules() for info in rule.allinfos()]
-    missing = [info for info in rules if info.type == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP]
-    if not missing:
-        return str(problem.findproblemrule().info().problemstr())
-    needed_by = missing[0].solvable
-    reason = f"nothing provides {missing[0].dep} needed by {needed_by}"
-    seen = {needed_by.id}
-    while needed_by is not None:
+    infos = [info for rule in problem.findallproblemrules() for info in rule.allinfos()]
+    for info in infos:
+        if info.type == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
+            return f"nothing provides {info.dep} needed by {info.solvable}{_chain(info.solvable, infos)}"
+    for info in infos:
+        culprit = _keeping_out([info.solvable.name], excluded) if info.solvable is not None else None
+        if info.type == solv.Solver.SOLVER_RULE_PKG_NOT_INSTALLABLE and culprit is not None:
+            return f"{culprit.file}:{culprit.line} keeps out {info.solvable}{_chain(info.solvable, infos)}"
+    return str(problem.findproblemrule().info().problemstr())
+
+
+def _chain(package: Any, infos: Sequence[Any]) -> str:
+    """Who needs ``package``, who needs that one, and so on."""
+    text = ""
+    seen = {package.id}
+    parents = [package]
+    while parents:
         parents = [
             info.solvable
-            for info in rules
+            for info in infos
             if info.type == solv.Solver.SOLVER_RULE_PKG_REQUIRES
             and info.solvable.id not in seen
-            and needed_by.matchesdep(solv.SOLVABLE_PROVIDES, info.dep)
+            and parents[0].matchesdep(solv.SOLVABLE_PROVIDES, info.dep)
         ]
-        needed_by = parents[0] if parents else None
-        if needed_by is not None:
-            seen.add(needed_by.id)
-            reason += f", needed by {needed_by}"
-    return reason
+        if parents:
+            seen.add(parents[0].id)
+            text += f", needed by {parents[0]}"
+    return text
+
+
+def _keeping_out(names: Sequence[str], excluded: Sequence[PackageRequest]) -> PackageRequest | None:
+    patterns = [request for request in excluded if not request.meta]
+    return next((item for item in patterns if any(fnmatch.fnmatchcase(name, item.name) for name in names)), None)
 
 
 def _excluded(request: PackageRequest, names: Sequence[str], excluded: Sequence[PackageRequest]) -> Unsatisfiable:
-    culprit = next(item for item in excluded if any(fnmatch.fnmatchcase(name, item.name) for name in names))
+    culprit = _keeping_out(names, excluded)
+    assert culprit is not None, "a package is only hidden by an exclusion"
     return Unsatisfiable(
         f"{request.node} asks for package {request.name}, which {culprit.file}:{culprit.line} keeps out",
         file=request.file,
