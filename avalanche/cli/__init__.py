@@ -1,0 +1,52 @@
+"""The command ``avalanche NOUN VERB``: one module per noun.
+
+Exit status 0: done; 1: failed, one line on stderr says why; 2: wrong usage. With ``--json`` facts are printed as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from avalanche import __version__
+from avalanche.errors import AvalancheError
+
+NOUNS = ("init", "frontend", "dist", "appliance", "host", "attr", "order", "profile", "kickstart", "graph")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status. Wrong usage ends the program with status 2."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int | None = arguments.run(arguments)
+        sys.stdout.flush()
+    except AvalancheError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not complain when it flushes.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename or 'system'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        return _fail("interrupted")
+    return status or 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="avalanche", description="Install a cluster, peer to peer.")
+    parser.add_argument("--version", action="version", version=f"avalanche {__version__}")
+    nouns = parser.add_subparsers(metavar="NOUN", required=True)
+    for noun in NOUNS:
+        import_module(f"avalanche.cli.{noun}").register(nouns)
+    return parser
+
+
+def _fail(reason: str) -> int:
+    print(" ".join(reason.split("\n")), file=sys.stderr)
+    return 1

@@ -1,0 +1,163 @@
+"""``avalanche dist``: distributions, what hosts install."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avalanche.cli.common import (
+    Nouns,
+    add_command,
+    add_noun,
+    opened_database,
+    print_facts,
+    print_json,
+    print_rows,
+    state_of,
+)
+from avalanche.errors import AvalancheError
+
+if TYPE_CHECKING:
+    from avalanche.adapters.distributions import Distributions, Generation
+
+BAR = 30
+
+
+def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
+    """Add the verbs."""
+    verbs = add_noun(nouns, "dist", "distributions: import, list, show, check, remove")
+    import_ = add_command(verbs, "import", _import, "make a folder of RPMs the current generation of a distribution")
+    import_.add_argument("name", metavar="NAME")
+    import_.add_argument("folder", metavar="FOLDER", type=Path)
+    import_.add_argument("--comps", type=Path, metavar="FILE", help="package groups (default: those of the folder)")
+    import_.add_argument(
+        "--key", type=Path, action="append", default=[], metavar="FILE", help="accepted signer; repeatable"
+    )
+    import_.add_argument("--allow-unsigned", action="store_true", help="accept packages that nobody accepted signed")
+    add_command(verbs, "list", _list, "list distributions and their generations")
+    show = add_command(verbs, "show", _show, "show a distribution's current generation")
+    show.add_argument("name", metavar="NAME")
+    check = add_command(verbs, "check", _check, "solve every appliance's packages, and read every object")
+    check.add_argument("name", metavar="NAME")
+    check.add_argument("--appliance", metavar="NAME", help="solve for this appliance only")
+    remove = add_command(verbs, "remove", _remove, "remove a generation that is not the current one")
+    remove.add_argument("name", metavar="NAME")
+    remove.add_argument("generation", metavar="GENERATION")
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    with _progress() as progress:
+        generation = _distributions(arguments).import_folder(
+            arguments.name,
+            arguments.folder,
+            comps=arguments.comps,
+            keys=arguments.key,
+            allow_unsigned=arguments.allow_unsigned,
+            progress=progress,
+        )
+    print_facts(arguments, _facts(generation, current=generation.id))
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    distributions = _distributions(arguments)
+    rows = []
+    for name in distributions.names():
+        current = distributions.current(name).id
+        rows += [_facts(generation, current=current) for generation in distributions.generations(name)]
+    columns = ("distribution", "generation", "current", "packages", "bytes")
+    print_rows(arguments, rows, columns, none="no distribution; make one: avalanche dist import NAME FOLDER")
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    generation = _distributions(arguments).current(arguments.name)
+    facts = _facts(generation, current=generation.id) | {"path": str(generation.path)}
+    print_facts(arguments, facts)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    distributions = _distributions(arguments)
+    closures, problems = _closures(arguments, distributions)
+    with _progress() as progress:
+        problems += distributions.check(arguments.name, progress)
+    if arguments.json:
+        print_json({"appliances": closures, "problems": problems})
+    else:
+        print_rows(arguments, closures, ("appliance", "packages", "bytes"), none="no appliance could be solved")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _closures(arguments: argparse.Namespace, distributions: Distributions) -> tuple[list[dict[str, Any]], list[str]]:
+    """Solve appliances as a host without attributes of its own would be."""
+    from avalanche.cli.plan import make_planner
+    from avalanche.cluster import Host
+
+    state = state_of(arguments)
+    planner = make_planner(state, state.config(), distributions)
+    with opened_database(arguments) as database, database.snapshot() as transaction:
+        cluster = transaction.cluster()
+    generation = distributions.current(arguments.name)
+    names = list(cluster.appliances)
+    if arguments.appliance is not None:
+        names = [cluster.appliance(arguments.appliance).name]
+    closures: list[dict[str, Any]] = []
+    problems: list[str] = []
+    for name in names:
+        try:
+            attributes = planner.attributes(cluster, Host(f"{name}-0-0", name, 0, 0))
+            compiled = planner.compiled(cluster.appliance(name).root, attributes)
+            manifest = planner.closure(generation.id, compiled.profile)
+        except AvalancheError as error:
+            problems.append(f"{error} (appliance {name})")
+            continue
+        packages = sum(entry.nevra is not None for entry in manifest.entries)
+        closures.append({"appliance": name, "packages": packages, "bytes": manifest.total_bytes})
+    return closures, problems
+
+
+def _remove(arguments: argparse.Namespace) -> None:
+    freed = _distributions(arguments).remove(arguments.name, arguments.generation)
+    print_facts(arguments, {"removed": arguments.generation, "freed_bytes": freed})
+
+
+def _distributions(arguments: argparse.Namespace) -> Distributions:
+    from avalanche.adapters.distributions import Distributions
+
+    state = state_of(arguments)
+    state.config()  # says what to do where no frontend was made
+    return Distributions(state.root)
+
+
+def _facts(generation: Generation, *, current: str) -> dict[str, Any]:
+    return {
+        "distribution": generation.name,
+        "generation": generation.id,
+        "current": generation.id == current,
+        "packages": sum(entry.nevra is not None for entry in generation.manifest.entries),
+        "bytes": generation.manifest.total_bytes,
+        "manifest": generation.manifest.digest,
+    }
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr when that is a terminal, and silence when it is not."""
+    shown = sys.stderr.isatty()
+
+    def show(stage: str, done: int, total: int) -> None:
+        if shown and total > 0:
+            filled = BAR * done // total
+            print(
+                f"\r{stage:<9} [{'#' * filled:<{BAR}}] {100 * done // total:3d} %", end="", file=sys.stderr, flush=True
+            )
+
+    try:
+        yield show
+    finally:
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

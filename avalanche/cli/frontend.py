@@ -1,0 +1,75 @@
+"""``avalanche frontend``: serve installing hosts until a signal says stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from avalanche.cli.common import Nouns, add_command, state_of
+from avalanche.errors import ConfigError
+
+if TYPE_CHECKING:
+    from avalanche.adapters.authority import Authority
+    from avalanche.adapters.state import State
+    from avalanche.config import Config
+    from avalanche.frontend.services import Services
+
+
+def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    add_command(nouns, "frontend", _run, "serve installing hosts until stopped (SIGTERM, SIGINT)", json=False)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from avalanche.adapters.authority import Authority
+    from avalanche.frontend.server import serve
+    from avalanche.log import facts, setup_logging
+
+    state = state_of(arguments)
+    config = state.config()
+    setup_logging(config.log.level, config.log.format)
+    if not config.frontend.address:
+        raise ConfigError(f"{state.config_file}: frontend.address is missing: how do hosts reach this machine?")
+    authority = Authority.open(state.authority)
+    reason = authority.renew_server(config.frontend.address, time.time())
+    if reason is not None:
+        log = logging.getLogger(__name__)
+        log.info("server certificate renewed", extra=facts(reason=reason, names=", ".join(config.frontend.address)))
+
+    async def main() -> None:
+        await serve(make_services(state, config, authority), authority.server_context())
+
+    asyncio.run(main())
+
+
+def make_services(state: State, config: Config, authority: Authority) -> Services:
+    """Put a frontend's parts together from its state directory.
+
+    Raises:
+        ConfigError: something ``avalanche init`` makes is missing or damaged.
+    """
+    from avalanche.adapters.bundle import build_bundle
+    from avalanche.adapters.database import Database
+    from avalanche.adapters.distributions import Distributions
+    from avalanche.cli.plan import make_planner
+    from avalanche.frontend.generations import Generations
+    from avalanche.frontend.profiles import Profiles
+    from avalanche.frontend.services import Services
+    from avalanche.frontend.storage import Storage
+    from avalanche.frontend.timeline import Timeline
+
+    storage = Storage(Database.open(state.database_file))
+    distributions = Distributions(state.root)
+    return Services(
+        config=config,
+        storage=storage,
+        timeline=Timeline(storage),
+        profiles=Profiles(make_planner(state, config, distributions)),
+        generations=Generations(distributions),
+        bundle=build_bundle(),
+        ca=authority.pem,
+        order_key=state.order_key(),
+    )

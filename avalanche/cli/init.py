@@ -1,0 +1,169 @@
+"""``avalanche init``: make the state directory of a frontend, or complete one that was left half-made."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from avalanche.adapters.files import write_whole
+from avalanche.adapters.state import State
+from avalanche.cli.common import Nouns, add_command, print_json, state_of
+from avalanche.cluster import Appliance, Setting
+from avalanche.config import RELEASES, Config, check_address, parse_config
+from avalanche.errors import ConfigError
+
+DEFAULT_APPLIANCE = Appliance("compute", "compute")
+DEFAULT_ATTRIBUTES = {
+    "Kickstart_Lang": "en_US.UTF-8",
+    "Kickstart_Keyboard": "us",
+    "Kickstart_Timezone": "UTC",
+}
+
+_CONFIG = """\
+# Settings of this frontend; docs/configuration.md explains each. Restart the frontend after a change.
+
+[frontend]
+# Addresses and names under which installing hosts reach this machine, the preferred one first.
+address = {address}
+# Roll folders; later ones override earlier ones.
+rolls = {rolls}
+
+[cluster]
+name = {name}
+release = {release}
+"""
+
+
+def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    help = "make a frontend's state directory: settings, database, certificate authority, keys"
+    parser = add_command(nouns, "init", _run, help)
+    parser.add_argument(
+        "--address", action="append", metavar="ADDRESS", help="how hosts reach this machine; repeatable"
+    )
+    parser.add_argument("--roll", action="append", metavar="DIR", help="a roll folder; repeatable, later ones override")
+    parser.add_argument("--name", default="cluster", help="the cluster's name")
+    parser.add_argument("--release", choices=RELEASES, default=RELEASES[0], help="the installer's release")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    state = state_of(arguments)
+    made: list[str] = []
+    kept: list[str] = []
+    _folder(state, made, kept)
+    config = _config(state, arguments, made, kept)
+    _database(state, made, kept)
+    _keys(state, config, made, kept)
+    if arguments.json:
+        print_json({"state": str(state.root), "made": made, "kept": kept})
+        return
+    for word, things in (("made", made), ("kept", kept)):
+        for thing in things:
+            print(f"{word}  {thing}")
+
+
+def _folder(state: State, made: list[str], kept: list[str]) -> None:
+    if not state.root.is_dir():
+        state.root.mkdir(parents=True, mode=0o700)
+        made.append(f"state directory {state.root}")
+    elif state.root.stat().st_mode & 0o077:
+        state.root.chmod(0o700)
+        made.append(f"state directory {state.root}: closed to other users (mode 0700)")
+    else:
+        kept.append(f"state directory {state.root}")
+
+
+def _config(state: State, arguments: argparse.Namespace, made: list[str], kept: list[str]) -> Config:
+    if state.config_file.exists():
+        kept.append(f"settings {state.config_file}")
+        config = state.config()
+        if arguments.address and tuple(arguments.address) != config.frontend.address:
+            print(f"{state.config_file} is there; edit it to change the addresses", file=sys.stderr)
+        if not config.frontend.address:
+            raise ConfigError(f"{state.config_file}: frontend.address is missing: how do hosts reach this machine?")
+        return config
+    if not arguments.address:
+        raise ConfigError("say how installing hosts reach this machine: avalanche init --address ADDRESS")
+    try:
+        addresses = [check_address(address) for address in arguments.address]
+    except ValueError as error:
+        raise ConfigError(f"--address: {error}") from error
+    text = _CONFIG.format(
+        address=_toml(addresses),
+        rolls=_toml([str(path) for path in _rolls(arguments.roll)]),
+        name=_toml(arguments.name),
+        release=_toml(arguments.release),
+    )
+    config = parse_config(text, file="avalanche init")
+    write_whole(state.config_file, text.encode())
+    made.append(f"settings {state.config_file}")
+    return config
+
+
+def _rolls(given: list[str] | None) -> list[Path]:
+    """The roll folders: those given, else the working directory if it is one, else the installed base roll."""
+    if given:
+        folders = [Path(folder).absolute() for folder in given]
+        missing = [folder for folder in folders if not _is_roll(folder)]
+        if missing:
+            raise ConfigError(f"{missing[0]} is not a roll: it needs graphs/default/*.xml and nodes/*.xml")
+        return folders
+    for folder in (Path.cwd(), Path(sys.prefix) / "share" / "avalanche"):
+        if _is_roll(folder):
+            return [folder]
+    raise ConfigError("no roll found here; say where the base roll is: avalanche init --address ADDRESS --roll DIR")
+
+
+def _is_roll(folder: Path) -> bool:
+    return (folder / "graphs" / "default").is_dir() and (folder / "nodes").is_dir()
+
+
+def _toml(value: str | list[str]) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _database(state: State, made: list[str], kept: list[str]) -> None:
+    from avalanche.adapters.database import Database
+
+    database = Database(state.database_file)
+    try:
+        done = database.migrate()
+        state.database_file.chmod(0o600)
+        (made if done else kept).extend(done or [f"database {state.database_file}"])
+        with database.transaction() as transaction:
+            # The first revision is that of an inventory nobody has touched: what was removed on purpose stays removed.
+            if transaction.revision() == 1:
+                transaction.add_appliance(DEFAULT_APPLIANCE)
+                for name, value in DEFAULT_ATTRIBUTES.items():
+                    transaction.set_attribute(Setting("global", "", name, value))
+                made.append(f"appliance {DEFAULT_APPLIANCE.name}, {len(DEFAULT_ATTRIBUTES)} global attributes")
+    finally:
+        database.close()
+
+
+def _keys(state: State, config: Config, made: list[str], kept: list[str]) -> None:
+    from avalanche.adapters.authority import Authority
+    from avalanche.adapters.signing import SigningKey
+
+    if state.order_key_file.exists():
+        state.order_key()
+        kept.append(f"order key {state.order_key_file}")
+    else:
+        state.create_order_key()
+        made.append(f"order key {state.order_key_file}")
+    if Authority.exists(state.authority):
+        authority = Authority.open(state.authority)
+        kept.append(f"certificate authority {state.authority}")
+    else:
+        authority = Authority.create(state.authority, name=config.cluster.name, now=time.time())
+        made.append(f"certificate authority {state.authority}")
+    reason = authority.renew_server(config.frontend.address, time.time())
+    names = ", ".join(config.frontend.address)
+    (kept if reason is None else made).append(f"server certificate for {names}")
+    had_key = state.signing_home.is_dir()
+    key = SigningKey.create(state.signing_home)
+    (kept if had_key else made).append(f"signing key {key.fingerprint}")

@@ -1,0 +1,48 @@
+"""A planner made from a state directory: what the frontend would answer, for the commands that have to know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avalanche.cluster import intrinsic_attributes
+from avalanche.errors import ConfigError
+
+if TYPE_CHECKING:
+    from avalanche.adapters.distributions import Distributions
+    from avalanche.adapters.state import State
+    from avalanche.config import Config
+    from avalanche.frontend.planner import Planner
+
+
+def intrinsic_of(config: Config) -> dict[str, str]:
+    """The attributes that every host of a frontend has."""
+    return intrinsic_attributes(
+        release=config.cluster.release,
+        distribution=config.frontend.distribution,
+        frontend=next(iter(config.frontend.address), None),
+    )
+
+
+def rolls_of(state: State, config: Config) -> tuple[Path, ...]:
+    """The roll folders of a frontend. Relative ones are meant from where the settings are.
+
+    Raises:
+        ConfigError: none is configured.
+    """
+    if not config.frontend.rolls:
+        raise ConfigError(f"{state.config_file}: frontend.rolls is empty; name the folder of the base roll")
+    return tuple(state.root / folder for folder in config.frontend.rolls)
+
+
+def make_planner(state: State, config: Config, distributions: Distributions) -> Planner:
+    """Make a planner with the rolls and the intrinsic attributes of a frontend.
+
+    Raises:
+        ConfigError: no roll is configured.
+    """
+    from avalanche.adapters.rolls import RollFolders
+    from avalanche.frontend.planner import Planner
+
+    rolls = RollFolders(rolls_of(state, config))
+    return Planner(rolls, distributions, release=config.cluster.release, intrinsic=intrinsic_of(config))

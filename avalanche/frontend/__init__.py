@@ -1,0 +1,1 @@
+"""The server: who asks, under which order, and what he gets. ``app`` wires it, ``server`` runs it."""

@@ -1,0 +1,38 @@
+"""The web application: which address is answered by what."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from avalanche import __version__
+from avalanche.frontend import boot, install
+from avalanche.frontend.answers import errors_answered
+from avalanche.frontend.packages import Packages
+from avalanche.frontend.services import SERVICES, Services
+from avalanche.messages import MAX_BODY
+
+
+def make_app(services: Services) -> web.Application:
+    """Wire the addresses of docs/protocol.md."""
+    app = web.Application(middlewares=[errors_answered], client_max_size=MAX_BODY)
+    app[SERVICES] = services
+    packages = Packages(services.generations, max_streams=services.config.frontend.max_streams)
+    app.add_routes(
+        [
+            web.get("/", _about),
+            web.get("/install/stub", boot.get_stub),
+            web.get("/install/sbin/kickstart.cgi", boot.get_stub),  # Rocks' address
+            web.get("/install/bundle/{sha256}", boot.get_bundle),
+            web.get("/install/profile", install.get_profile),
+            web.get("/install/manifest/{digest}", install.get_manifest),
+            web.get("/install/object", install.get_object),
+            web.get("/install/packages/{path:.*}", packages.get),
+            web.post("/install/events", install.post_events),
+            web.post("/install/done", install.post_done),
+        ]
+    )
+    return app
+
+
+async def _about(_: web.Request) -> web.Response:
+    return web.Response(text=f"avalanche frontend {__version__}\n")

@@ -1,0 +1,84 @@
+"""What a booting installer fetches before it has an agent: the stub kickstart, and the agent bundle the stub pins.
+
+Both must be cheap: dracut tries the stub three times and then gives up for good.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from avalanche.adapters import orderbook
+from avalanche.adapters.database import Transaction
+from avalanche.adapters.orderbook import TimelineEvent
+from avalanche.cluster import Cluster, parse_mac
+from avalanche.errors import ClusterError, OrderRefused
+from avalanche.frontend.answers import client, line
+from avalanche.frontend.services import SERVICES
+from avalanche.log import facts
+from avalanche.messages import StubDocument
+from avalanche.orders import Order, live_order, order_secret
+from avalanche.stub import render_stub
+
+log = logging.getLogger(__name__)
+
+MAC_HEADER = "X-RHN-Provisioning-MAC-"
+
+
+def provisioning_macs(headers: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Read the MACs an installer names: ``X-RHN-Provisioning-MAC-0: eth0 52:54:00:12:34:56``.
+
+    They are hints; what is no MAC (an InfiniBand address, say) is passed over.
+    """
+    found = []
+    for name, value in headers:
+        words = value.split()
+        if name.lower().startswith(MAC_HEADER.lower()) and len(words) >= 2:
+            try:
+                found.append(parse_mac(words[1]))
+            except ClusterError:
+                continue
+    return tuple(dict.fromkeys(found))
+
+
+async def get_stub(request: web.Request) -> web.Response:
+    """``GET /install/stub``: the kickstart of a host that has a live order."""
+    services = request.app[SERVICES]
+    address = client(request)
+    macs = provisioning_macs(request.headers.items())
+    now = services.clock()
+
+    def find(transaction: Transaction, cluster: Cluster) -> tuple[str, Order | OrderRefused]:
+        host = cluster.identify(macs, address)
+        try:
+            return host.name, live_order(orderbook.orders_of(transaction, host.name), host.name, now)
+        except OrderRefused as refusal:
+            return host.name, refusal
+
+    host, order = await services.storage.read(find)
+    if isinstance(order, OrderRefused):
+        services.timeline.note(TimelineEvent(host, now, "stub", "failed", f"refused to {address}: {order}"))
+        raise order
+    document = StubDocument(
+        host=host,
+        order=order.id,
+        secret=order_secret(services.order_key, order.id),
+        http=services.config.frontend.urls("http"),
+        https=services.config.frontend.urls("https"),
+        bundle=services.bundle.sha256,
+        ca=services.ca,
+    )
+    services.timeline.note(TimelineEvent(host, now, "stub", "ok", f"stub served to {address}", order.id))
+    log.info("stub served", extra=facts(host=host, order=order.id, client=address))
+    return web.Response(text=render_stub(document), content_type="text/plain", headers={"Cache-Control": "no-store"})
+
+
+async def get_bundle(request: web.Request) -> web.Response:
+    """``GET /install/bundle/SHA256``: the agent."""
+    bundle = request.app[SERVICES].bundle
+    if request.match_info["sha256"] != bundle.sha256:
+        return line(404, f"the agent bundle here is {bundle.sha256}; fetch the stub again")
+    log.debug("bundle served", extra=facts(client=client(request), bytes=len(bundle.data)))
+    return web.Response(body=bundle.data, content_type="application/zip", headers={"ETag": f'"{bundle.sha256}"'})

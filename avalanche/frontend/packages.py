@@ -1,0 +1,178 @@
+"""``/install/packages``: the objects of a generation over plain HTTP (docs/protocol.md, section 5).
+
+A path is looked up in the generation's manifest and never touches the file system as such.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import time
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import web
+
+from avalanche.errors import RepositoryError
+from avalanche.frontend.answers import client, line
+from avalanche.frontend.generations import Generations
+from avalanche.log import facts
+from avalanche.manifest import Entry
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/install/packages/"
+SLICE = 1 << 20  # bytes handed to the kernel at once
+STALL_SECONDS = 60.0  # a client that takes no whole slice in this time is given up
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes of one answer: ``first`` to before ``end``."""
+
+    first: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        return self.end - self.first
+
+
+def parse_range(text: str | None, size: int) -> Span | None:
+    """Read a Range header; None means the whole object.
+
+    A header that is not one range of bytes is ignored, as RFC 9110 (section 14.2) allows.
+
+    Raises:
+        ValueError: the range begins beyond the end.
+    """
+    match = _RANGE.fullmatch(text.strip()) if text is not None else None
+    if match is None or not (match[1] or match[2]):
+        return None
+    if not match[1]:
+        first, end = max(0, size - int(match[2])), size
+    else:
+        first, end = int(match[1]), int(match[2]) + 1 if match[2] else size
+        if end <= first:
+            return None
+    if first >= size:
+        raise ValueError("the range begins beyond the end")
+    return Span(first, min(end, size))
+
+
+class Packages:
+    """Serves objects, at most ``max_streams`` at once."""
+
+    def __init__(self, generations: Generations, *, max_streams: int) -> None:
+        self._generations = generations
+        self._max = max_streams
+        self._running = 0
+
+    def __repr__(self) -> str:
+        return f"<Packages {self._running} of {self._max} streams>"
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """Answer GET and HEAD."""
+        raw = request.rel_url.raw_path.removeprefix(PREFIX)
+        # Undone once, so that %2b and + are the same, and %252b is a name with %2b in it.
+        path = unquote_to_bytes(raw).decode("utf-8", "replace")
+        name, _, path = path.partition("/")
+        generation = await self._generations.open(name)
+        entry = generation.manifest.find(path) if generation is not None else None
+        if generation is None:
+            return line(404, f"there is no generation {name[:80]!r}")
+        if entry is None:
+            return line(404, f"generation {name} has no object {path[:300]!r}")
+        return await self._admit(request, entry, generation.object_path(path))
+
+    async def _admit(self, request: web.Request, entry: Entry, file: Path) -> web.StreamResponse:
+        etag = f'"{entry.sha256}"'
+        known = request.headers.get("If-None-Match")
+        if known is not None and (known.strip() == "*" or etag in (tag.strip() for tag in known.split(","))):
+            return web.Response(status=304, headers={"ETag": etag})
+        if request.method == "GET" and self._running >= self._max:
+            return line(503, f"{self._max} package answers are running, which is all this frontend admits; come back")
+        self._running += 1
+        try:
+            return await self._answer(request, entry, file, etag)
+        finally:
+            self._running -= 1
+
+    async def _answer(self, request: web.Request, entry: Entry, file: Path, etag: str) -> web.StreamResponse:
+        condition = request.headers.get("If-Range")
+        wanted = request.headers.get("Range") if condition is None or condition.strip() == etag else None
+        headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Type": _media_type(entry.path)}
+        try:
+            span = parse_range(wanted, entry.size)
+        except ValueError:
+            answer = line(416, f"the object has {entry.size} bytes")
+            answer.headers.update({"ETag": etag, "Content-Range": f"bytes */{entry.size}"})
+            return answer
+        if span is not None:
+            headers["Content-Range"] = f"bytes {span.first}-{span.end - 1}/{entry.size}"
+        response = web.StreamResponse(status=200 if span is None else 206, headers=headers)
+        span = span or Span(0, entry.size)
+        response.content_length = span.length
+        with _open(file, entry) as opened:
+            await response.prepare(request)
+            if request.method == "GET":
+                await self._send(request, opened, span, entry)
+        await response.write_eof()
+        return response
+
+    async def _send(self, request: web.Request, file: BufferedReader, span: Span, entry: Entry) -> None:
+        loop = asyncio.get_running_loop()
+        began = time.monotonic()
+        transport = request.transport
+        offset = span.first
+        try:
+            while offset < span.end:
+                if transport is None or transport.is_closing():
+                    raise ConnectionResetError("the client has gone")
+                async with asyncio.timeout(STALL_SECONDS):
+                    count = min(SLICE, span.end - offset)
+                    sent = await loop.sendfile(transport, file, offset, count)
+                if sent != count:
+                    raise RepositoryError(f"{entry.path}: its file became shorter while it was sent")
+                offset += count
+        except BaseException as error:
+            # The head promised more than was sent: only an end of the connection tells the client.
+            if transport is not None:
+                transport.abort()
+            told = facts(path=entry.path, sent=offset - span.first, client=client(request), reason=repr(error))
+            log.info("package broken off", extra=told)
+            if isinstance(error, (OSError, TimeoutError, RepositoryError)):
+                raise ConnectionResetError(str(error)) from error
+            raise
+        seconds = time.monotonic() - began
+        log.debug("package served", extra=facts(path=entry.path, bytes=span.length, seconds=seconds))
+
+
+def _open(file: Path, entry: Entry) -> BufferedReader:
+    """Open an object's file.
+
+    Raises:
+        RepositoryError: it is gone or has another size than the manifest says.
+    """
+    try:
+        opened = file.open("rb")
+    except OSError as error:
+        raise RepositoryError(
+            f"{entry.path}: its file cannot be read: {error.strerror}; import the distribution again"
+        ) from error
+    size = os.fstat(opened.fileno()).st_size
+    if size != entry.size:
+        opened.close()
+        raise RepositoryError(
+            f"{entry.path}: its file has {size} bytes instead of {entry.size}; import the distribution again"
+        )
+    return opened
+
+
+def _media_type(path: str) -> str:
+    return "application/x-rpm" if path.endswith(".rpm") else "application/octet-stream"

@@ -1,0 +1,168 @@
+"""What a host will install: its attributes, its compiled profile, and the closure of its packages in a generation.
+
+Everything is cached by content, so a host that asks costs lookups; a node file or an attribute that changes shows in
+the next request. Used by the server, on one thread, and by the commands that have to know the same.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from avalanche.adapters.closure import Solver
+from avalanche.adapters.distributions import Distributions
+from avalanche.adapters.rolls import RollFolders
+from avalanche.attributes import Attributes
+from avalanche.cluster import Cluster, Host
+from avalanche.compiler import compile_profile
+from avalanche.manifest import Manifest
+from avalanche.orders import Order
+from avalanche.profile import Profile, installation_document
+
+PROFILES_KEPT = 256
+CLOSURES_KEPT = 64
+SOLVERS_KEPT = 4
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A profile, its bytes, and the attributes the host must have to render it."""
+
+    profile: Profile
+    body: bytes
+    references: frozenset[str]
+
+
+class _Recent(Generic[K, V]):
+    """The values that were used last."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        if key in self._values:
+            self._values.move_to_end(key)
+        return self._values.get(key)
+
+    def put(self, key: K, value: V) -> V:
+        self._values[key] = value
+        if len(self._values) > self._size:
+            self._values.popitem(last=False)
+        return value
+
+
+class Planner:
+    """Compiles and solves for hosts of a cluster. Not for several threads at once.
+
+    Args:
+        intrinsic: attributes that every host of this frontend has.
+    """
+
+    def __init__(
+        self, rolls: RollFolders, distributions: Distributions, *, release: str, intrinsic: Mapping[str, str]
+    ) -> None:
+        self._rolls = rolls
+        self._distributions = distributions
+        self._release = release
+        self._intrinsic = intrinsic
+        self._compiled: _Recent[Hashable, Compiled] = _Recent(PROFILES_KEPT)
+        self._closures: _Recent[Hashable, Manifest] = _Recent(CLOSURES_KEPT)
+        self._solvers: _Recent[str, Solver] = _Recent(SOLVERS_KEPT)
+        self._attributes: dict[str, Attributes] = {}
+        self._revision = -1
+
+    def attributes(self, cluster: Cluster, host: Host) -> Attributes:
+        """A host's attributes at a revision of the inventory."""
+        if cluster.revision != self._revision:
+            self._attributes, self._revision = {}, cluster.revision
+        found = self._attributes.get(host.name)
+        if found is None:
+            found = self._attributes[host.name] = cluster.attributes(host, self._intrinsic)
+        return found
+
+    def compiled(self, root: str, attributes: Attributes) -> Compiled:
+        """Compile the profile of ``root`` under a host's attributes.
+
+        Raises:
+            DefinitionError: a roll is wrong, or refers to an attribute the host does not have; names file and line.
+            ConfigError: a roll cannot be read.
+        """
+        rolls = self._rolls.current()
+        values = tuple(
+            (name, attributes[name], attributes.attribute(name).secret)
+            for name in sorted(rolls.mentioned(root))
+            if name in attributes
+        )
+        key = (rolls.fingerprint, root, self._release, values)
+        found = self._compiled.get(key)
+        if found is None:
+            profile = compile_profile(rolls, root, attributes, release=self._release)
+            names = frozenset(reference.name for _, reference in profile.references())
+            found = self._compiled.put(key, Compiled(profile, profile.to_xml(), names))
+        elif not all(name in attributes for name in found.references):
+            found.profile.check_references(attributes)
+        return found
+
+    def closure(self, generation_id: str, profile: Profile) -> Manifest:
+        """Solve what a profile asks for: the packages, and what they need, in canonical order.
+
+        Raises:
+            Unsatisfiable: a package cannot be had; names the node file and line that ask for it.
+            RepositoryError: the generation is not there or damaged.
+        """
+        wanted = frozenset((request.name, request.meta) for request in profile.requested)
+        unwanted = frozenset((request.name, request.meta) for request in profile.excluded)
+        key = (generation_id, wanted, unwanted)
+        found = self._closures.get(key)
+        if found is None:
+            solver = self._solvers.get(generation_id)
+            if solver is None:
+                solver = self._solvers.put(generation_id, Solver(self._distributions.open(generation_id)))
+            solved = solver.solve(profile.requested, excluded=profile.excluded)
+            found = self._closures.put(key, solved.manifest)
+        return found
+
+    def installation(self, cluster: Cluster, order: Order) -> bytes:
+        """Write the installation document of an order's host.
+
+        Raises:
+            UnknownHost: it was removed.
+            DefinitionError, ConfigError, RepositoryError: as ``compiled`` and ``closure``.
+        """
+        attributes, compiled = self.profile_of(cluster, order.host)
+        manifest = self.closure(order.generation, compiled.profile)
+        return installation_document(
+            host=order.host,
+            generation=order.generation,
+            manifest=manifest.digest,
+            plane=order.plane,
+            attributes=attributes,
+            body=compiled.body,
+        )
+
+    def manifest(self, cluster: Cluster, order: Order, digest: str) -> bytes | None:
+        """The manifest of this digest, when the order's host's profile names it; None otherwise.
+
+        Raises:
+            DefinitionError, ConfigError, RepositoryError: as ``installation``.
+        """
+        _, compiled = self.profile_of(cluster, order.host)
+        manifest = self.closure(order.generation, compiled.profile)
+        return manifest.to_bytes() if manifest.digest == digest else None
+
+    def profile_of(self, cluster: Cluster, name: str) -> tuple[Attributes, Compiled]:
+        """A host's attributes and profile.
+
+        Raises:
+            UnknownHost: there is no such host.
+            DefinitionError, ConfigError: as ``compiled``.
+        """
+        host = cluster.host(name)
+        attributes = self.attributes(cluster, host)
+        return attributes, self.compiled(cluster.appliance(host.appliance).root, attributes)

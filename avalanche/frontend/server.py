@@ -1,0 +1,104 @@
+"""Running the frontend: its ports, its signals, and how it ends.
+
+SIGTERM or SIGINT: no new connections, running answers may finish for ``stop_seconds``, events are flushed. A second
+signal cuts the running answers short. Either way nothing that was answered is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import ssl
+from contextlib import suppress
+
+from aiohttp import web
+
+from avalanche.config import FrontendConfig
+from avalanche.errors import ConfigError
+from avalanche.frontend.app import make_app
+from avalanche.frontend.services import Services, living
+from avalanche.log import facts
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024
+IDLE_SECONDS = 30.0  # a connection without a whole request head is closed; also what ends a slow loris
+
+
+async def serve(services: Services, tls: ssl.SSLContext) -> None:
+    """Serve until a signal says stop.
+
+    Raises:
+        ConfigError: a port cannot be bound.
+    """
+    _raise_file_limit()
+    config = services.config.frontend
+    stop = _Stop()
+    runner = web.AppRunner(
+        make_app(services), access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=config.stop_seconds
+    )
+    async with living(services):
+        await runner.setup()
+        try:
+            await _listen(runner, config, tls)
+            urls = facts(http=" ".join(config.urls("http")), https=" ".join(config.urls("https")), pid=os.getpid())
+            log.info("frontend ready", extra=urls)
+            await stop.asked.wait()
+            log.info("frontend stopping", extra=facts(seconds=config.stop_seconds))
+        finally:
+            await _clean(runner, stop)
+    log.info("frontend stopped")
+
+
+async def _listen(runner: web.AppRunner, config: FrontendConfig, tls: ssl.SSLContext) -> None:
+    for address in config.listen:
+        for port, context in ((config.http_port, None), (config.https_port, tls)):
+            site = web.TCPSite(runner, address, port, ssl_context=context, backlog=BACKLOG, reuse_address=True)
+            try:
+                await site.start()
+            except OSError as error:
+                raise ConfigError(_cannot_listen(address, port, error)) from error
+
+
+def _cannot_listen(address: str, port: int, error: OSError) -> str:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    remedy = "set frontend.listen, http_port and https_port in avalanche.toml"
+    if isinstance(error, PermissionError):
+        remedy = "ports below 1024 need root or CAP_NET_BIND_SERVICE; or " + remedy
+    where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return f"cannot listen on {where}: {reason}; {remedy}"
+
+
+async def _clean(runner: web.AppRunner, stop: _Stop) -> None:
+    """Close the ports and wait for running answers; a second signal ends the wait."""
+    cleaning = asyncio.create_task(runner.cleanup())
+    hurry = asyncio.create_task(stop.hurried.wait())
+    await asyncio.wait((cleaning, hurry), return_when=asyncio.FIRST_COMPLETED)
+    for task in (cleaning, hurry):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class _Stop:
+    """The two signals an operator can send."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurried = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+
+    def _signalled(self) -> None:
+        (self.hurried if self.asked.is_set() else self.asked).set()
+
+
+def _raise_file_limit() -> None:
+    # Every stream is a socket and a file; the soft limit of most systems is 1024.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,49 @@
+"""What handlers work with, and how long it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from avalanche.adapters.bundle import Bundle
+from avalanche.config import Config
+from avalanche.frontend.generations import Generations
+from avalanche.frontend.profiles import Profiles
+from avalanche.frontend.storage import Storage
+from avalanche.frontend.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a running frontend. ``ca`` is a PEM certificate, ``clock`` says seconds since 1970."""
+
+    config: Config
+    storage: Storage
+    timeline: Timeline
+    profiles: Profiles
+    generations: Generations
+    bundle: Bundle
+    ca: str
+    order_key: bytes = field(repr=False)
+    clock: Callable[[], float] = time.time
+
+
+SERVICES = web.AppKey("services", Services)
+
+
+@asynccontextmanager
+async def living(services: Services) -> AsyncIterator[Services]:
+    """Keep the services going; at the end, store what is waiting and close the database."""
+    storing = asyncio.create_task(services.timeline.run(), name="timeline")
+    try:
+        yield services
+    finally:
+        services.timeline.close()
+        await storing
+        services.profiles.close()
+        await services.storage.close()

@@ -1,0 +1,109 @@
+"""The database as the event loop sees it: one thread does all SQL, and requests that wait together share one commit.
+
+An order's transition is durable before its answer leaves, yet a hundred hosts that boot at once cost a handful of
+commits: whatever gathered while one group ran is the next group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from avalanche.adapters.database import Database, Transaction
+from avalanche.cluster import Cluster
+from avalanche.errors import AvalancheError
+
+T = TypeVar("T")
+Work = Callable[[Transaction, Cluster], T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: Work[Any]
+    writes: bool
+    answer: asyncio.Future[Any]
+
+
+class Storage:
+    """Runs pieces of work on the database, in groups. Use it from one event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._waiting: list[_Job] = []
+        self._running: asyncio.Task[None] | None = None
+        self._cluster: Cluster | None = None
+
+    def __repr__(self) -> str:
+        return f"<Storage {self._database.path}, {len(self._waiting)} waiting>"
+
+    async def read(self, work: Work[T]) -> T:
+        """Run ``work`` on a snapshot that is not older than this call.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be read now.
+        """
+        return await self._submit(work, writes=False)
+
+    async def write(self, work: Work[T]) -> T:
+        """Run ``work`` in a transaction; when this returns, it is committed. What ``work`` raises undoes only itself.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be written now.
+        """
+        return await self._submit(work, writes=True)
+
+    async def close(self) -> None:
+        """Wait for what is running and close the database."""
+        while self._running is not None:
+            await asyncio.shield(self._running)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._database.close)
+        self._thread.shutdown()
+
+    async def _submit(self, work: Work[T], *, writes: bool) -> T:
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Job(work, writes, answer))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run(), name="database")
+        return await answer
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            try:
+                results = await loop.run_in_executor(self._thread, self._group, group)
+            except Exception as error:  # the whole group failed: every request in it hears why
+                results = [error] * len(group)
+            for job, result in zip(group, results, strict=True):
+                if job.answer.done():
+                    continue
+                if isinstance(result, Exception):
+                    job.answer.set_exception(result)
+                else:
+                    job.answer.set_result(result)
+        self._running = None
+
+    def _group(self, group: Sequence[_Job]) -> list[Any]:
+        """Run a group on the database's thread; an AvalancheError is a result, anything else fails the group."""
+        writes = any(job.writes for job in group)
+        with self._database.transaction() if writes else self._database.snapshot() as transaction:
+            return [self._one(job, transaction) for job in group]
+
+    def _one(self, job: _Job, transaction: Transaction) -> Any:
+        try:
+            if not job.writes:
+                return job.work(transaction, self._fresh(transaction))
+            with transaction.connection.begin_nested():
+                return job.work(transaction, self._fresh(transaction))
+        except AvalancheError as error:
+            return error
+
+    def _fresh(self, transaction: Transaction) -> Cluster:
+        """The inventory as this transaction sees it; read again only when its revision changed."""
+        if self._cluster is None or self._cluster.revision != transaction.revision():
+            self._cluster = transaction.cluster()
+        return self._cluster
