@@ -121,6 +121,11 @@ class Attributes(Mapping[str, str]):
         """Return the attributes that win, by name."""
         return tuple(layers[0] for layers in self._layers.values())
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that no message and no log may show."""
+        return tuple(attribute.value for attribute in self.effective() if attribute.secret)
+
     def closest(self, name: str) -> list[str]:
         """Return up to three names that a person may have meant, best first."""
         folded: dict[str, str] = {}

@@ -53,7 +53,7 @@ class NodeName:
     def __post_init__(self) -> None:
         require(NODE.fullmatch(self.name), f"{self.name!r} is no node name")
         for value in (self.file, self.roll):
-            require(document.forbidden(value) is None and "\n" not in value, f"{value!r} cannot name a file or a roll")
+            require(value and value.isprintable(), f"{value!r} cannot name a file or a roll")
 
 
 @dataclass(frozen=True)
