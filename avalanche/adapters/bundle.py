@@ -67,7 +67,8 @@ def _agent() -> dict[str, bytes]:
             if path not in content and (package / f"{name}.py").is_file():
                 content[path] = (package / f"{name}.py").read_bytes()
                 waiting.append(content[path])
-    return content
+    templates = (package / "templates").iterdir()
+    return content | {f"avalanche/templates/{file.name}": file.read_bytes() for file in templates}
 
 
 def _imports(source: bytes) -> Iterator[str]:

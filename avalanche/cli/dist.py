@@ -109,7 +109,7 @@ def _closures(arguments: argparse.Namespace, distributions: Distributions) -> tu
     problems: list[str] = []
     for name in names:
         try:
-            attributes = planner.attributes(cluster, Host(f"{name}-0-0", name, 0, 0))
+            attributes = planner.attributes(cluster, Host(name, name, 0, 0))
             compiled = planner.compiled(cluster.appliance(name).root, attributes)
             manifest = planner.closure(generation.id, compiled.profile)
         except AvalancheError as error:

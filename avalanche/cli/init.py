@@ -40,10 +40,8 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     """Add the command."""
     help = "make a frontend's state directory: settings, database, certificate authority, keys"
     parser = add_command(nouns, "init", _run, help)
-    parser.add_argument(
-        "--address", action="append", metavar="ADDRESS", help="how hosts reach this machine; repeatable"
-    )
-    parser.add_argument("--roll", action="append", metavar="DIR", help="a roll folder; repeatable, later ones override")
+    parser.add_argument("--address", action="append", metavar="ADDRESS", help="how hosts reach us; repeatable")
+    parser.add_argument("--roll", action="append", metavar="DIR", help="roll folder; repeatable")
     parser.add_argument("--name", default="cluster", help="the cluster's name")
     parser.add_argument("--release", choices=RELEASES, default=RELEASES[0], help="the installer's release")
 

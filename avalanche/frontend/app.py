@@ -23,9 +23,9 @@ def make_app(services: Services) -> web.Application:
             web.get("/install/stub", boot.get_stub),
             web.get("/install/sbin/kickstart.cgi", boot.get_stub),  # Rocks' address
             web.get("/install/bundle/{sha256}", boot.get_bundle),
-            web.get("/install/profile", install.get_profile),
-            web.get("/install/manifest/{digest}", install.get_manifest),
-            web.get("/install/object", install.get_object),
+            web.get("/install/profile", install.get_profile, allow_head=False),
+            web.get("/install/manifest/{digest}", install.get_manifest, allow_head=False),
+            web.get("/install/object", install.get_object, allow_head=False),
             web.get("/install/packages/{path:.*}", packages.get),
             web.post("/install/events", install.post_events),
             web.post("/install/done", install.post_done),

@@ -31,13 +31,13 @@ def test_two_builds_are_the_same_bytes() -> None:
 
 
 def test_only_sources_and_licences_are_in_it() -> None:
-    assert {Path(name).suffix for name in names() if "LICENSE" not in name.upper()} == {".py"}
+    assert {Path(name).suffix for name in names() if "LICENSE" not in name.upper()} == {".py", ".j2"}
     assert {name for name in names() if "__pycache__" in name or "/tests/" in name} == set()
 
 
 def test_the_frontend_stays_at_home() -> None:
     folders = {name.split("/")[1] for name in names() if name.startswith("avalanche/") and name.count("/") > 1}
-    assert folders == {"agent"}
+    assert folders == {"agent", "templates"}
     assert "avalanche/cluster.py" not in names()
 
 
