@@ -81,6 +81,7 @@ def render(profile: Profile, attributes: Attributes) -> str:
         profile=profile,
         repository=REPOSITORY,
         agent=AGENT,
+        logs=LOGS,
         failed=TARGET + FAILED,
         commands=list(renderer.commands()),
         packages=_packages(profile),
