@@ -12,16 +12,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import createrepo_c
 
+from avalanche.adapters.files import write_whole
 from avalanche.adapters.ledger import Ledger
 from avalanche.adapters.repodata import FORMAT, find_comps, read_header, write_repodata
 from avalanche.adapters.signing import Keyring, SigningKey
-from avalanche.adapters.store import Store, sync_directory
-from avalanche.errors import ProtocolError, RepositoryError
+from avalanche.adapters.store import Store, free_bytes, sync_directory
+from avalanche.errors import ConfigError, ProtocolError, RepositoryError, StoreFull
 from avalanche.manifest import Entry, Identity, Manifest, check_path, parse_manifest
 from avalanche.repository import parse_comps
 
@@ -36,6 +38,8 @@ MANIFEST = "manifest.jsonl"
 """Name of the manifest's file in a generation's directory; no object of it."""
 BUILDING = ".building-"
 """What names of unfinished things begin with, so that the next import removes them."""
+_ROOM = 1 << 20
+"""With fewer bytes free, a tool that fails to write is taken to have found the disk full."""
 _NAMED = 5
 """So many refused packages an error names; it counts the others."""
 
@@ -91,7 +95,8 @@ class Intake:
             return path
         building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=_made(self._distribution)))
         try:
-            self._build(building / generation, items, groups)
+            with _full_disk_explained(self._distribution):
+                self._build(building / generation, items, groups)
             if path.exists():
                 path.rename(building / "replaced")
             (building / generation).rename(_made(self._generations) / generation)
@@ -169,7 +174,7 @@ class Intake:
         for item, header in zip(items, headers, strict=True):
             self._store.link(item.identity.sha256, directory / item.path)
             entries.append(Entry.of(item.identity, item.path, header.nevra()))
-        _write_durably(directory / MANIFEST, Manifest(directory.name, tuple(entries)).to_bytes())
+        write_whole(directory / MANIFEST, Manifest(directory.name, tuple(entries)).to_bytes(), mode=0o444)
         for parent, _, _ in os.walk(directory):
             Path(parent).chmod(0o755)
             sync_directory(Path(parent))
@@ -243,14 +248,20 @@ def _refuse_duplicates(headers: Sequence[createrepo_c.Package]) -> None:
             )
 
 
+@contextmanager
+def _full_disk_explained(path: Path) -> Iterator[None]:
+    """createrepo_c and gpg do not say why they could not write."""
+    try:
+        yield
+    except (createrepo_c.CreaterepoCError, ConfigError) as error:
+        free = free_bytes(path)
+        if free < _ROOM:
+            raise StoreFull(
+                f"{path} is full: {_ROOM} bytes are needed, {free} are free: make room, import again"
+            ) from error
+        raise RepositoryError(f"{path}: the generation cannot be described: {error}") from error
+
+
 def _made(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     return directory
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    path.chmod(0o444)
