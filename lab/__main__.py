@@ -3,21 +3,53 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from avalanche.errors import AvalancheError
 from lab.cache import Cache
+from lab.preflight import require_machine
+from lab.settings import read_settings
 
 
 def rpms() -> None:
     """Make the RPM repository if the cache has none, and print its path."""
     from lab.packages.repository import rpm_repository
 
+    require_machine()
     print(rpm_repository(Cache.from_environment()))
 
 
-COMMANDS: dict[str, Callable[[], None]] = {"rpms": rpms}
+def root() -> None:
+    """Make the installer root if the cache has none, and print its layers, the upper one first."""
+    from lab.demo import roots_of
+
+    require_machine()
+    print(roots_of(Cache.from_environment()).lower)
+
+
+def demo() -> None:
+    """Install hosts; settings come from the environment."""
+    from lab.demo import run_demo
+
+    run_demo(read_settings(os.environ), _var(), Cache.from_environment())
+
+
+def down() -> None:
+    """Remove what runs left on the disk: hosts' folders and the demo's state. Nothing else outlives a run."""
+    from lab.cluster import clear, locked
+
+    with locked(_var()):
+        clear(_var())
+
+
+def _var() -> Path:
+    return Path(os.environ.get("VAR") or Path(__file__).parent.parent / "var").absolute()
+
+
+COMMANDS: dict[str, Callable[[], None]] = {"rpms": rpms, "root": root, "demo": demo, "down": down}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from lab.faults import Fault, parse_faults
 _MODES = ("install", "download")
 _PLANES = ("http",)
 _LATER = ("auto", "relay", "swarm")
-_PACKAGES = ("everything", "core")
+_PACKAGES = ("everything", "core")  # groups of the lab's repository
 _MAX_HOSTS = 250
 
 

@@ -1,0 +1,200 @@
+"""A virtual cluster: frontend, switch and installing hosts, from ``avalanche init`` to the last host's end."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from avalanche.adapters.distributions import Generation
+from avalanche.errors import AvalancheError
+from avalanche.manifest import Manifest
+from lab.contained import dependent, run
+from lab.display import HostView
+from lab.frontend import URL, Frontend
+from lab.host import Host, Roots
+from lab.mishaps import Mishaps
+from lab.network import FRONTEND_ADDRESS, Link, Network, host_address, processors
+from lab.result import seconds_at
+from lab.settings import Settings
+
+APPLIANCE = "compute"
+_TICK = 0.1
+_AGENT_PID_SECONDS = 1.0
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_ROLLS = (_CHECKOUT, _CHECKOUT / "lab" / "roll")
+# Far above what was measured: these only end runs that would never end.
+_READY_SECONDS = 120.0
+_READY_SECONDS_PER_HOST = 5.0
+_INSTALL_SECONDS = 600.0
+_INSTALL_SECONDS_PER_HOST = 60.0
+
+
+@dataclass
+class Course:
+    """What was observed from the barrier on. Moments are seconds since 1970; counters are bytes since the barrier."""
+
+    barrier: float
+    ended: dict[str, float] = field(default_factory=dict)
+    load: list[tuple[float, int, int]] = field(default_factory=list)
+    frontend_sent: int = 0
+
+    def busy_until(self, moment: float) -> float:
+        """Return the share of the processors' time that was used from the barrier to a moment."""
+        samples = [sample for sample in self.load if sample[0] <= moment] or self.load[:2]
+        busy, total = samples[-1][1] - samples[0][1], samples[-1][2] - samples[0][2]
+        return busy / total if total else 0.0
+
+
+class Cluster:
+    """A virtual cluster. Everything in it ends with the context, or with this process.
+
+    Args:
+        var: working folder: ``lab/hosts/NAME`` and ``demo`` in it are replaced.
+        repository: an RPM repository of the package maker.
+        roots: what hosts share.
+    """
+
+    def __init__(self, settings: Settings, var: Path, *, repository: Path, roots: Roots) -> None:
+        self.settings = settings
+        self.var = var
+        self._repository = repository
+        self._roots = roots
+        links = [
+            Link(f"compute-0-{number}", host_address(number), settings.rate_mbit) for number in range(settings.hosts)
+        ]
+        self.hosts = [Host(link, var / "lab/hosts" / link.name, appliance=APPLIANCE) for link in links]
+        self._stack = ExitStack()
+
+    def __repr__(self) -> str:
+        return f"<Cluster {len(self.hosts)} hosts>"
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(locked(self.var))
+            clear(self.var)
+            (self.var / "demo").mkdir(parents=True)
+            frontend = Link("frontend", FRONTEND_ADDRESS, self.settings.rate_mbit)
+            self.network = stack.enter_context(Network([frontend, *(host.link for host in self.hosts)]))
+            self.frontend = Frontend(
+                self.var / "demo/state", self.var / "demo/frontend.log", self.network.namespace("frontend")
+            )
+            stack.callback(self.frontend.kill)
+            for host in self.hosts:
+                stack.callback(host.stop)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def prepare(self) -> None:
+        """Make the frontend, import the repository, register the hosts and permit their installation; start serving."""
+        self.frontend.init(_ROLLS)
+        self.frontend.command("attr", "set", "lab_packages", self.settings.packages)
+        self.generation: Generation = self.frontend.import_repository(self._repository)
+        for host in self.hosts:
+            address = ("--mac", host.link.mac, "--ip", str(host.link.address))
+            self.frontend.command("host", "add", host.name, *address, "--appliance", host.appliance)
+        names = [host.name for host in self.hosts]
+        self.frontend.command("order", "create", *names, "--plane", self.settings.plane)
+        # All hosts are of one appliance and have no attribute of their own that decides about packages.
+        self.closure: Manifest = self.frontend.closure(names[0])
+        self.frontend.start()
+
+    def measure_single(self) -> float:
+        """Return how many seconds one host alone needs for the closure with plain curl, 8 files at a time."""
+        base = f"{URL}/install/packages/{self.closure.generation}"
+        lines = [f'url = "{base}/{quote(entry.path)}"\noutput = "/dev/null"' for entry in self.closure.entries]
+        options = ("--silent", "--show-error", "--fail", "--parallel", "--parallel-max", "8", "--config", "-")
+        namespace = self.network.namespace(self.hosts[0].name)
+        bound = seconds_at(self.closure.total_bytes, self.settings.rate_mbit) * 3 + 30
+        began = time.monotonic()
+        run(dependent(*namespace.command("curl", *options)), text="\n".join(lines) + "\n", timeout=bound)
+        return time.monotonic() - began
+
+    def start_hosts(self) -> None:
+        """Switch all hosts on."""
+        for host in self.hosts:
+            host.start(self.network.namespace(host.name), self._roots, frontend=URL, mode=self.settings.mode)
+
+    def wait_until_ready(self, show: Callable[[Sequence[HostView]], None]) -> None:
+        """Wait until every host stands at the barrier or has ended.
+
+        Raises:
+            AvalancheError: one of them does neither in time.
+        """
+        deadline = time.monotonic() + _READY_SECONDS + _READY_SECONDS_PER_HOST * len(self.hosts)
+        while waiting := [host for host in self.hosts if host.is_running and host.status()["stage"] != "waiting"]:
+            if time.monotonic() > deadline:
+                stage = waiting[0].status()["stage"]
+                raise AvalancheError(f"{waiting[0].name} is not ready to install: stuck at {stage}")
+            show([_view(host, 0) for host in self.hosts])
+            time.sleep(_TICK)
+
+    def install(self, show: Callable[[Sequence[HostView], float], None]) -> Course:
+        """Lift the barrier, let faults happen, and wait until every host has ended."""
+        mishaps = Mishaps(self.settings.faults, self.hosts, self.frontend)
+        mishaps.slow_down(self.network)
+        start = self.network.counters()
+        course = Course(time.time())
+        course.load.append((course.barrier, *processors()))
+        for host in self.hosts:
+            host.release()
+        bound = _INSTALL_SECONDS + _INSTALL_SECONDS_PER_HOST * len(self.hosts)
+        bound += 3 * seconds_at(self.closure.total_bytes * len(self.hosts), self.settings.rate_mbit)
+        looked = 0.0
+        while running := [host for host in self.hosts if host.is_running]:
+            now = time.time()
+            counters = self.network.counters()
+            arrived = {host.name: counters[host.name][0] - start[host.name][0] for host in self.hosts}
+            course.load.append((now, *processors()))
+            mishaps.tick(self._share(arrived), time.monotonic())
+            if now - looked > _AGENT_PID_SECONDS:
+                looked = now
+                for host in running:
+                    host.write_agent_pid()
+            show([_view(host, arrived[host.name]) for host in self.hosts], now - course.barrier)
+            if now - course.barrier > bound:
+                raise AvalancheError(f"{running[0].name} has not ended after {bound:.0f} s: {running[0].status()}")
+            time.sleep(_TICK)
+        course.frontend_sent = self.network.counters()["frontend"][1] - start["frontend"][1]
+        return course
+
+    def _share(self, arrived: dict[str, int]) -> float:
+        # Of what the links carry, about a twentieth is headers.
+        wanted = self.closure.total_bytes * 1.05
+        return sum(min(1.0, count / wanted) for count in arrived.values()) / len(arrived)
+
+
+def _view(host: Host, arrived: int) -> HostView:
+    status = host.status()
+    stage = "killed" if host.is_killed else str(status["stage"])
+    return HostView(host.name, stage, str(status["detail"]), arrived)
+
+
+@contextmanager
+def locked(var: Path) -> Iterator[None]:
+    """Keep a second run out of the same folder.
+
+    Raises:
+        AvalancheError: there is one.
+    """
+    folder = var / "lab"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AvalancheError(f"another run works in {var}: wait for it, or set VAR to another folder") from error
+        yield
+
+
+def clear(var: Path) -> None:
+    """Remove what earlier runs left on the disk. There is nothing else they could leave."""
+    run(["rm", "-rf", "--one-file-system", str(var / "lab/hosts"), str(var / "demo")])
