@@ -111,6 +111,8 @@ async def post_done(request: web.Request) -> web.Response:
             orderbook.add_events(transaction, [event])
         return finished, finished is not found
 
+    # First what is still on its way: a timeline that goes on after "done" reads as if it were not.
+    await services.timeline.store(())
     order, is_new = await _with_order(services, order_id, "done", finish, writes=True)
     if is_new:
         level = logging.INFO if done.status == "ok" else logging.WARNING

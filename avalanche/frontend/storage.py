@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from avalanche.adapters.database import Database, Transaction
+from avalanche.adapters.database import Database, DatabaseUnavailable, Transaction
 from avalanche.cluster import Cluster
 from avalanche.errors import AvalancheError
 
@@ -94,13 +94,19 @@ class Storage:
             return [self._one(job, transaction) for job in group]
 
     def _one(self, job: _Job, transaction: Transaction) -> Any:
+        savepoint = transaction.connection.begin_nested() if job.writes else None
         try:
-            if not job.writes:
-                return job.work(transaction, self._fresh(transaction))
-            with transaction.connection.begin_nested():
-                return job.work(transaction, self._fresh(transaction))
+            result = job.work(transaction, self._fresh(transaction))
+        except DatabaseUnavailable:
+            raise
         except AvalancheError as error:
+            if savepoint is not None:
+                savepoint.rollback()
             return error
+        # Anything else ends the whole transaction: after a full disk, SQLite knows no savepoint any more.
+        if savepoint is not None:
+            savepoint.commit()
+        return result
 
     def _fresh(self, transaction: Transaction) -> Cluster:
         """The inventory as this transaction sees it; read again only when its revision changed."""

@@ -10,10 +10,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from avalanche.adapters import orderbook
 from avalanche.adapters.orderbook import TimelineEvent
-from avalanche.errors import AvalancheError
 from avalanche.frontend.storage import Storage
 from avalanche.log import facts
 
@@ -24,48 +24,56 @@ RETRY_SECONDS = 1.0
 MAX_KEPT = 10_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Events that came together; ``stored`` is who waits for them, None for the frontend's own."""
+
+    events: Sequence[TimelineEvent]
+    stored: asyncio.Future[None] | None = None
+
+
 class Timeline:
-    """Collects events; ``run`` stores them until ``close``."""
+    """Collects events in the order in which they come; ``run`` stores them until ``close``."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._own: list[TimelineEvent] = []
-        self._posted: list[tuple[Sequence[TimelineEvent], asyncio.Future[None]]] = []
+        self._waiting: list[_Batch] = []
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<Timeline {len(self._own) + len(self._posted)} waiting>"
+        return f"<Timeline {len(self._waiting)} waiting>"
 
     def note(self, event: TimelineEvent) -> None:
         """Take an event the frontend itself saw."""
-        if len(self._own) < MAX_KEPT:
-            self._own.append(event)
+        if len(self._waiting) < MAX_KEPT:
+            self._waiting.append(_Batch((event,)))
             self._wake.set()
 
     async def store(self, events: Sequence[TimelineEvent]) -> None:
-        """Take a host's events; returns when they are stored.
+        """Take a host's events; returns when they and all that came before are stored.
 
         Raises:
             DatabaseUnavailable: they could not be stored.
         """
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._posted.append((events, stored))
+        self._waiting.append(_Batch(events, stored))
         self._wake.set()
         await stored
 
     async def run(self) -> None:
         """Store what comes, until ``close`` was called and everything is stored or refused."""
-        while not self._closing.is_set() or self._own or self._posted:
+        while not self._closing.is_set() or self._waiting:
             await self._wake.wait()
             await self._pause(GATHER_SECONDS)
             self._wake.clear()
-            if not await self._flush():
-                if self._closing.is_set():
-                    log.error("events lost, the database cannot be written", extra=facts(events=len(self._own)))
-                    return
-                await self._pause(RETRY_SECONDS)
-                self._wake.set()
+            if await self._flush():
+                continue
+            if self._closing.is_set():
+                log.error("events lost, the database cannot be written", extra=facts(events=len(self._waiting)))
+                return
+            await self._pause(RETRY_SECONDS)
+            self._wake.set()
 
     def close(self) -> None:
         """Ask ``run`` to store the rest and return."""
@@ -77,21 +85,22 @@ class Timeline:
             await asyncio.wait_for(self._closing.wait(), seconds)
 
     async def _flush(self) -> bool:
-        own, self._own = self._own, []
-        posted, self._posted = self._posted, []
-        events = [*own, *(event for batch, _ in posted for event in batch)]
-        if not events and not posted:
-            return True
-        try:
-            await self._storage.write(lambda transaction, _: orderbook.add_events(transaction, events))
-        except AvalancheError as error:
-            log.error("events not stored", extra=facts(events=len(events), reason=error))
-            self._own = own + self._own
-            for _, stored in posted:
-                if not stored.done():
-                    stored.set_exception(error)
-            return False
-        for _, stored in posted:
-            if not stored.done():
-                stored.set_result(None)
-        return True
+        """Store what waits; on failure tell those who wait for theirs, and keep the rest."""
+        batches, self._waiting = self._waiting, []
+        events = [event for batch in batches for event in batch.events]
+        failure = None
+        if events:
+            try:
+                await self._storage.write(lambda transaction, _: orderbook.add_events(transaction, events))
+            except Exception as error:  # whatever it is, somebody waits for an answer
+                log.error("events not stored", extra=facts(events=len(events), reason=error))
+                self._waiting[:0] = [batch for batch in batches if batch.stored is None]
+                failure = error
+        for batch in batches:
+            if batch.stored is None or batch.stored.done():
+                continue
+            if failure is None:
+                batch.stored.set_result(None)
+            else:
+                batch.stored.set_exception(failure)
+        return failure is None
