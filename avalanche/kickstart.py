@@ -29,21 +29,7 @@ AGENT = "/run/avalanche/agent.pyz"
 LOGS = "/var/log/avalanche"  # on the installed system; anaconda makes the folder of a section's log
 TARGET = "/mnt/sysroot"  # where the installer mounts the installed system
 FAILED = f"{LOGS}/failed"  # what the first failed post says; reported by %onerror
-
-# Tells where a script failed, in its author's words: $avalanche_shift turns a line of the script into one of the file.
-_TRACE = """\
-set -Eeuo pipefail
-avalanche_shift=0 avalanche_said=
-avalanche_failed() {{
-  [ -z "$avalanche_said" ] || return 0
-  avalanche_said={place}:$2": the script failed with status $1"
-  echo "$avalanche_said" >&2{record}
-}}
-trap 'avalanche_failed $? $((LINENO + avalanche_shift))' ERR
-trap 'avalanche_status=$?; [ $avalanche_status -eq 0 ] || avalanche_failed $avalanche_status {line}' EXIT
-"""
-_RECORD = """
-  [ -s {failed} ] || {{ mkdir -p {logs} && echo "$avalanche_said" > {failed}; }} || :"""
+TRACE = f"{LOGS}/trace.sh"
 
 
 @dataclass(frozen=True)
@@ -82,6 +68,8 @@ def render(profile: Profile, attributes: Attributes) -> str:
         repository=REPOSITORY,
         agent=AGENT,
         logs=LOGS,
+        trace_file=TRACE,
+        trace=_data("trace.sh"),
         failed=TARGET + FAILED,
         commands=list(renderer.commands()),
         packages=_packages(profile),
@@ -100,15 +88,20 @@ def pre_scripts(profile: Profile, attributes: Attributes) -> tuple[PreScript, ..
     return tuple(renderer.pre(script) for script in profile.pre)
 
 
+@lru_cache(maxsize=2)
+def _data(name: str) -> str:
+    source = pkgutil.get_data("avalanche", f"templates/{name}")
+    assert source is not None, name
+    return source.decode()
+
+
 @lru_cache(maxsize=1)
 def _template() -> jinja2.Template:
-    source = pkgutil.get_data("avalanche", "templates/kickstart.ks.j2")
-    assert source is not None
     # A kickstart is no markup: values are escaped by quoting.py, for the shell.
     environment = jinja2.Environment(  # noqa: S701
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    return environment.from_string(source.decode())
+    return environment.from_string(_data("kickstart.ks.j2"))
 
 
 def _packages(profile: Profile) -> list[str]:
@@ -141,25 +134,24 @@ class _Renderer:
             yield self.nodes[node], lines
 
     def post(self, index: int, script: Script) -> Post:
+        node = self.nodes[script.node]
         system = "" if script.chroot else TARGET
-        record = _RECORD.format(failed=system + FAILED, logs=system + LOGS)
-        body = _protect(self.shell(script, record))
         log = f"{system}{LOGS}/{index:02}-{script.node}.log"
-        return Post(self.nodes[script.node], script.line, script.chroot, log, body)
+        trace = f"source {system}{TRACE} {shlex.quote(node.file)} {script.line}\n"
+        return Post(node, script.line, script.chroot, log, _protect(trace + self.shell(script)))
 
     def pre(self, script: Script) -> PreScript:
         node = self.nodes[script.node]
-        if script.interpreter in SHELLS:
-            return PreScript(node.name, node.file, script.line, BASH, self.shell(script, ""))
-        return PreScript(node.name, node.file, script.line, script.interpreter, self.other(script))
+        if script.interpreter not in SHELLS:
+            return PreScript(node.name, node.file, script.line, script.interpreter, self.other(script))
+        # What it says on its standard error is reported by who runs it.
+        place = f"avalanche_file={shlex.quote(node.file)} avalanche_line={script.line} avalanche_failed=/dev/null\n"
+        return PreScript(node.name, node.file, script.line, BASH, place + _data("trace.sh") + self.shell(script))
 
-    def shell(self, script: Script, record: str) -> str:
-        """Write a bash program that runs a script and tells which line of its node file fails."""
-        place = shlex.quote(self.nodes[script.node].file)
-        trace = _TRACE.format(place=place, line=script.line, record=record)
+    def shell(self, script: Script) -> str:
+        """Write what bash has to do for a script."""
         try:
-            run = self.parts(script) if script.interpreter in SHELLS else self.foreign(script)
-            return trace + "".join(run)
+            return "".join(self.parts(script) if script.interpreter in SHELLS else self.foreign(script))
         except quoting.Refused as refused:
             raise self.refuse(script.node, refused) from None
 

@@ -258,7 +258,10 @@ def _read_fragment(run: list[str | Reference], line: int) -> Iterator[Fragment]:
             break
         text, line = Text((rest, *text.parts[1:])), line + 1
     if text.strip():
-        yield Fragment(text, line)
+        parts = text.parts
+        if isinstance(parts[-1], str) and "\n" in parts[-1]:
+            parts = (*parts[:-1], parts[-1].rstrip() + "\n")  # the indentation of the end tag is not the script's
+        yield Fragment(Text(parts), line)
 
 
 def _read_file(element: Element) -> FileSection:
