@@ -54,12 +54,10 @@ def parse_range(text: str | None, size: int) -> Span | None:
     match = _RANGE.fullmatch(text.strip()) if text is not None else None
     if match is None or not (match[1] or match[2]):
         return None
-    if not match[1]:
-        first, end = max(0, size - int(match[2])), size
-    else:
-        first, end = int(match[1]), int(match[2]) + 1 if match[2] else size
-        if end <= first:
-            return None
+    if match[1] and match[2] and int(match[2]) < int(match[1]):
+        return None
+    first = int(match[1]) if match[1] else max(0, size - int(match[2]))
+    end = int(match[2]) + 1 if match[1] and match[2] else size
     if first >= size:
         raise ValueError("the range begins beyond the end")
     return Span(first, min(end, size))

@@ -36,7 +36,7 @@ GRAPH = """<graph roll="test">
 """
 NODES = {
     "compute": "<kickstart><package>alpha</package></kickstart>\n",
-    "gpu": "<kickstart><package>delta</package></kickstart>\n",
+    "gpu": "<kickstart><package>gcc-c++</package></kickstart>\n",
     "base": """<kickstart>
 <main>
 <lang>&Kickstart_Lang;</lang>
@@ -87,12 +87,12 @@ def make_roll(folder: Path) -> Path:
 
 
 def make_packages(folder: Path) -> Path:
-    """Build three RPMs: alpha needs beta (600 kB: three pieces), delta's name needs care."""
+    """Build three RPMs: alpha needs beta (600 kB: three pieces), and gcc-c++."""
     build_rpm(folder, "alpha", tags="Requires: beta", files={"/usr/bin/alpha": b"#!/bin/sh\n"})
     build_rpm(
         folder, "beta", files={"/usr/share/beta": bytes(range(256)) * 2400}, tags="%define _binary_payload w0.ufdio"
     )
-    build_rpm(folder, "delta", rpm="delta+ 100%.rpm")
+    build_rpm(folder, "gcc-c++")
     (folder / "comps.xml").write_bytes(COMPS)
     return folder
 

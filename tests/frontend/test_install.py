@@ -63,10 +63,10 @@ async def test_another_manifest_is_not_there(rig: Rig, order: str) -> None:
 async def test_an_object_outside_the_closure_has_a_manifest_of_its_own(rig: Rig, order: str) -> None:
     generation = (await installation(rig, order)).generation
     entries = (await rig.services.generations.open(generation)).manifest.entries  # type: ignore[union-attr]
-    delta = next(entry for entry in entries if "delta" in entry.path)
+    gcc = next(entry for entry in entries if "gcc" in entry.path)
     url = rig.https + "/install/object"
-    async with rig.session.get(url, params={"path": delta.path}, headers=rig.headers(order)) as answer:
-        assert parse_manifest(await answer.read()).entries == (delta,)
+    async with rig.session.get(url, params={"path": gcc.path}, headers=rig.headers(order)) as answer:
+        assert parse_manifest(await answer.read()).entries == (gcc,)
     status, _ = await rig.get(url, params={"path": "Packages/nix.rpm"}, headers=rig.headers(order))
     assert status == 404
 
