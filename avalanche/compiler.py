@@ -71,7 +71,7 @@ class _Collector:
                 elif isinstance(section, PackageSection):
                     self.packages.extend(self._packages(section, file))
                 else:
-                    (self.pre if section.kind == "pre" else self.post).append(self._script(section, file))
+                    self._add_script(section, file)
             except ProfileError as error:
                 raise NodeFileError(error.message, file=file.file, line=error.line or section.line) from None
 
@@ -83,13 +83,15 @@ class _Collector:
             if name:
                 yield PackageRequest(name, section.meta, section.disable, file.name, file.path, section.line)
 
-    def _script(self, section: ScriptSection, file: NodeFile) -> Script:
+    def _add_script(self, section: ScriptSection, file: NodeFile) -> None:
         parts = tuple(
             self._file(part, file) if isinstance(part, FileSection) else part
             for part in section.parts
             if isinstance(part, Fragment) or part.when.holds(self.attributes)
         )
-        return Script(parts, file.name, section.line, section.interpreter, section.chroot)
+        if parts:
+            script = Script(parts, file.name, section.line, section.interpreter, section.chroot)
+            (self.pre if section.kind == "pre" else self.post).append(script)
 
     def _file(self, section: FileSection, file: NodeFile) -> FileWrite:
         resolve: Callable[[Text | None], str | None] = lambda text: None if text is None else self._resolve(text, file)  # noqa: E731

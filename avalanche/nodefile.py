@@ -13,7 +13,7 @@ from avalanche.condition import CONDITIONS, Condition, parse_when
 from avalanche.document import Element, Reference, Text, parse_document
 from avalanche.errors import DefinitionError, NodeFileError, ProfileError
 from avalanche.graph import IGNORED
-from avalanche.sections import BASH, FILE_MODES, FILE_VARS, SHELLS, Fragment, Script
+from avalanche.sections import BASH, FILE_MODES, FILE_VARS, SHELLS, Fragment, Script, is_one_line
 
 # What a later release of the language brings; named here so that the answer is "not yet", not "unknown".
 LATER_TAGS = frozenset({
@@ -187,7 +187,7 @@ def _read_main(main: Element) -> Iterator[CommandSection]:
         if element.tag not in COMMANDS and element.tag != "include":
             element.fail(f"<{element.tag}> is no kickstart command that pykickstart knows")
         text = element.text().strip()
-        if any("\n" in part for part in text.parts if isinstance(part, str)):
+        if not is_one_line(text):
             element.fail(f"<{element.tag}> spans several lines; a command is one line, so write one element for each")
         if element.tag == "include" and not (text.plain or "").startswith("/"):
             element.fail("<include> in <main> names the absolute path of a file that a <pre> makes")

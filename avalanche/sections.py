@@ -35,6 +35,11 @@ def require(condition: object, message: str) -> None:
         raise ProfileError(message)
 
 
+def is_one_line(text: Text) -> bool:
+    """Say whether a text's own characters are printable ones and tabs: no line ends in it, for whomever reads it."""
+    return all(part.replace("\t", " ").isprintable() for part in text.parts if isinstance(part, str))
+
+
 def _require_characters(text: Text, where: str) -> None:
     for part in text.parts:
         if isinstance(part, str):
@@ -67,7 +72,7 @@ class Command:
 
     def __post_init__(self) -> None:
         require(_COMMAND.fullmatch(self.command), f"{self.command!r} is no kickstart command")
-        _require_characters(self.text, f"<{self.command}>")
+        require(is_one_line(self.text), f"the text of <{self.command}> is not one line of printable characters")
 
 
 @dataclass(frozen=True)
