@@ -1,0 +1,192 @@
+"""The agent: wires the parts together and lives from the stub's ``%pre`` to the installer's *done*."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import platform
+import signal
+from collections.abc import Coroutine, Mapping
+from typing import Any, Optional
+
+from avalanche import __version__
+from avalanche.agent.cache import Cache
+from avalanche.agent.catalogue import Catalogue
+from avalanche.agent.connection import Address, Pool
+from avalanche.agent.control import Control
+from avalanche.agent.deadline import within
+from avalanche.agent.done import FLUSH_SECONDS, outcome, post_done
+from avalanche.agent.downloader import Downloader
+from avalanche.agent.events import Events
+from avalanche.agent.frontend import Frontend
+from avalanche.agent.progress import Progress
+from avalanche.agent.proxy import Proxy
+from avalanche.agent.rundir import RunDirectory
+from avalanche.agent.server import Server
+from avalanche.agent.settings import Settings, load_settings
+from avalanche.agent.stage2 import Plan, StageFailed, fetch_plan, make_kickstart
+from avalanche.agent.transfer import Sources
+from avalanche.agent.watch import InstallWatch
+from avalanche.errors import AvalancheError
+from avalanche.messages import DONE_STATUSES
+
+CLOCK_TOLERANCE = 300.0
+"""Seconds by which the clocks of host and frontend may differ before it is worth an event."""
+LAST_SECONDS = 60.0
+"""So long an agent that failed tries to tell the frontend why."""
+
+log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One install order on this host.
+
+    Raises:
+        AvalancheError: the run directory holds no usable order, or another agent runs there.
+    """
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._lock = run.lock()
+        self._settings: Settings = load_settings(run.path)
+        self._order = run.order()
+        self._attempt = run.attempt()
+        self._frontend = Frontend(self._order, self._attempt)
+        self._events = Events(self._frontend, attempt=self._attempt, run=run)
+        self._progress: Optional[Progress] = None
+        self._state = "starting"
+        self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def __repr__(self) -> str:
+        return f"<Agent {self._order.host} order={self._order.order} {self._state}>"
+
+    async def work(self) -> int:
+        """Do everything, and return the exit status: 0 after *done* or SIGTERM, 1 after a failure.
+
+        Raises:
+            Exception: a fault of the agent itself, wherever it happened.
+        """
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._crashed)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, 0)
+        log.info("agent started version=%s host=%s order=%s", __version__, self._order.host, self._order.order)
+        control = Control(self._run.socket, self._command)
+        await control.open()
+        try:
+            self._own(self._events.run())
+            self._own(self._install())
+            return await self._end
+        finally:
+            control.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._frontend.close()
+            log.info("agent ended state=%s", self._state)
+
+    async def _install(self) -> None:
+        try:
+            self._events.report("stub", "ok", f"agent {__version__} on Python {platform.python_version()}")
+            plan = await fetch_plan(self._frontend, self._events)
+            self._report_clock()
+            await make_kickstart(plan.installation, self._run, self._events)
+            await self._feed(plan)
+        except StageFailed as failure:
+            await self._give_up(failure)
+        except AvalancheError as error:
+            await self._give_up(StageFailed("packages", error))
+
+    def _report_clock(self) -> None:
+        offset = self._frontend.clock_offset or 0.0
+        if abs(offset) > CLOCK_TOLERANCE:
+            way = "behind" if offset > 0 else "ahead of"
+            text = f"this host's clock is {abs(offset):.0f} s {way} the frontend's; times in its events are its own"
+            self._events.report("profile", "progress", text, {"clock_offset": round(offset)})
+
+    async def _feed(self, plan: Plan) -> None:
+        """Serve packages until the agent ends."""
+        loop = asyncio.get_running_loop()
+        catalogue = Catalogue(plan.manifest, self._frontend, clock=loop.time)
+        cache = Cache(self._settings)
+        pool = Pool()
+        downloader = Downloader(
+            catalogue.closure,
+            sources=Sources([Address.parse(url) for url in self._order.http], plan.manifest.generation),
+            cache=cache,
+            pool=pool,
+            events=self._events,
+            is_live=lambda: self._events.refused is None,
+        )
+        self._progress = Progress(plan.manifest, downloader, self._events, self._run)
+        watch = InstallWatch(self._events)
+        server = Server(Proxy(catalogue, downloader, on_query=watch.asked).answer)
+        try:
+            await server.listen(self._settings.port)
+            self._state = "ready"
+            self._run.say_ready()
+            await self._progress.run()
+        finally:
+            server.close()
+            await catalogue.close()
+            await downloader.close()
+            pool.close()
+            for item in catalogue.items:
+                item.forget()
+            cache.close()
+
+    # --- ends ---
+
+    async def _command(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        if row.get("command") == "status":
+            return {"order": self._order.order, "state": self._state}
+        status, text = row.get("status"), row.get("text")
+        if row.get("command") != "done" or status not in DONE_STATUSES or not isinstance(text, str):
+            return {"error": "unknown command"}
+        try:
+            await self._finish(str(status), text)
+        except AvalancheError as error:
+            return {"confirmed": False, "text": f"install {status}, and the frontend has not confirmed it: {error}"}
+        # The answer leaves before the agent does.
+        asyncio.get_running_loop().call_later(0.1, self._stop, 0)
+        return {"confirmed": True, "text": f"install {status}, confirmed by the frontend"}
+
+    async def _finish(self, status: str, text: str) -> None:
+        await self._events.flush(FLUSH_SECONDS)
+        summary = {} if self._progress is None else self._progress.facts()
+        await post_done(self._frontend, self._run, outcome(self._attempt, status, text, summary))
+        self._state = "done"
+        log.info("install ended status=%s text=%s", status, text)
+
+    async def _give_up(self, failure: StageFailed) -> None:
+        self._state = "failed"
+        self._run.say_failed(str(failure))
+        self._events.report(failure.stage, "failed", str(failure))
+        with contextlib.suppress(AvalancheError, asyncio.TimeoutError):
+            await within(LAST_SECONDS, self._finish("failed", f"{failure.stage}: {failure}"))
+        self._stop(1)
+
+    def _stop(self, status: int) -> None:
+        if not self._end.done():
+            self._end.set_result(status)
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.append(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._crash(task.exception())
+
+    def _crashed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A fault outside the tasks of the agent: in a callback, or in a task nobody waits for."""
+        self._crash(context.get("exception") or RuntimeError(str(context.get("message"))))
+
+    def _crash(self, error: Optional[BaseException]) -> None:
+        if not self._end.done() and error is not None:
+            self._end.set_exception(error)
+        else:
+            log.error("fault while ending", exc_info=error)
