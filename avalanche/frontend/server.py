@@ -37,9 +37,7 @@ async def serve(services: Services, tls: ssl.SSLContext) -> None:
     _raise_file_limit()
     config = services.config.frontend
     stop = _Stop()
-    runner = web.AppRunner(
-        make_app(services), access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=config.stop_seconds
-    )
+    runner = make_runner(services)
     async with living(services):
         await runner.setup()
         try:
@@ -50,7 +48,18 @@ async def serve(services: Services, tls: ssl.SSLContext) -> None:
             log.info("frontend stopping", extra=facts(seconds=config.stop_seconds))
         finally:
             await _clean(runner, stop)
+    stop.ignore_more()
     log.info("frontend stopped")
+
+
+def make_runner(services: Services) -> web.AppRunner:
+    """Wrap the application with the limits it runs under."""
+    return web.AppRunner(
+        make_app(services),
+        access_log=None,  # handlers log what finished, with the facts an operator asks for
+        keepalive_timeout=IDLE_SECONDS,
+        shutdown_timeout=services.config.frontend.stop_seconds,
+    )
 
 
 async def _listen(runner: web.AppRunner, config: FrontendConfig, tls: ssl.SSLContext) -> None:
@@ -84,14 +93,22 @@ async def _clean(runner: web.AppRunner, stop: _Stop) -> None:
 
 
 class _Stop:
-    """The two signals an operator can send."""
+    """The signals with which an operator says stop, and stop now."""
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.hurried = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled)
+        self._loop = asyncio.get_running_loop()
+        for number in self.SIGNALS:
+            self._loop.add_signal_handler(number, self._signalled)
+
+    def ignore_more(self) -> None:
+        """Everything is stored and closed: a late signal must not turn a clean end into a killed one."""
+        for number in self.SIGNALS:
+            self._loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
     def _signalled(self) -> None:
         (self.hurried if self.asked.is_set() else self.asked).set()

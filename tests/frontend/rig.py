@@ -23,7 +23,7 @@ from avalanche.adapters.orderbook import TimelineEvent
 from avalanche.adapters.state import State
 from avalanche.cli import main
 from avalanche.cli.frontend import make_services
-from avalanche.frontend.app import make_app
+from avalanche.frontend.server import make_runner
 from avalanche.frontend.services import Services, living
 from avalanche.messages import ATTEMPT_HEADER, format_authorization
 from avalanche.orders import Order, order_secret
@@ -178,10 +178,11 @@ async def running(state: State, **frontend: Any) -> AsyncIterator[Rig]:
     sockets = [socket.create_server(("127.0.0.1", 0), backlog=1024) for _ in range(2)]
     http, https = (found.getsockname()[1] for found in sockets)
     config = state.config()
-    config = replace(config, frontend=replace(config.frontend, http_port=http, https_port=https, **frontend))
+    frontend = {"http_port": http, "https_port": https, "stop_seconds": 1, **frontend}
+    config = replace(config, frontend=replace(config.frontend, **frontend))
     services = make_services(state, config, authority)
     async with living(services):
-        runner = web.AppRunner(make_app(services), access_log=None, keepalive_timeout=30, shutdown_timeout=1)
+        runner = make_runner(services)
         await runner.setup()
         try:
             for found, context in zip(sockets, (None, authority.server_context()), strict=True):
