@@ -39,7 +39,8 @@ _FLAGS = (
     solv.Solver.SOLVER_FLAG_YUM_OBSOLETES,
     solv.Solver.SOLVER_FLAG_IGNORE_RECOMMENDED,
 )
-_INSTALL = solv.Job.SOLVER_INSTALL | solv.Job.SOLVER_FORCEBEST
+# SETARCH: who asks for ``lib.i686`` may still get ``lib.x86_64`` for somebody else.
+_INSTALL = solv.Job.SOLVER_INSTALL | solv.Job.SOLVER_FORCEBEST | solv.Job.SOLVER_SETARCH
 # How a request may name a package when it is not just a package's name, in the order in which dnf tries them.
 _SELECTIONS = (
     solv.Selection.SELECTION_NAME | solv.Selection.SELECTION_CANON | solv.Selection.SELECTION_DOTARCH,
@@ -83,19 +84,12 @@ class Solver:
     """
 
     def __init__(self, generation: Generation, *, arch: str = "x86_64") -> None:
-        self._generation = generation
-        self._arch = arch
+        self._manifest = generation.manifest
+        self._world = _load(generation, arch)
         self._lock = threading.Lock()
-        self._pool, self._comps = _load(generation, arch)
-        self._by_name: dict[str, list[int]] = {}
-        for solvable in self._pool.solvables_iter():
-            if solvable.installable():
-                self._by_name.setdefault(solvable.name, []).append(solvable.id)
-        self._everything = self._allowed(())
-        self._obsoleters = self._find_obsoleters()
 
     def __repr__(self) -> str:
-        return f"<Solver {self._generation.id} {sum(map(len, self._by_name.values()))} packages>"
+        return f"<Solver {self._manifest.generation} {len(self._world.builds)} packages>"
 
     def solve(self, requests: Sequence[PackageRequest], excluded: Sequence[PackageRequest] = ()) -> Closure:
         """The closure of ``requests``, never with an ``excluded`` package.
@@ -108,185 +102,189 @@ class Solver:
             Unsatisfiable: a request cannot be met; names what is missing, and the node file and line that asks.
         """
         with self._lock:
-            allowed = self._allowed(excluded)
-            jobs = _Jobs(self._pool)
-            absent: list[str] = []
+            question = _Question(self._world, excluded, self._manifest.generation)
             for request in requests:
-                if request.meta:
-                    absent += self._ask_group(request, excluded, jobs, allowed)
-                else:
-                    self._ask_package(request, excluded, jobs, allowed)
-            paths = self._install(jobs, excluded, allowed)
-        manifest = self._generation.manifest
-        chosen = tuple(entry for entry in manifest.entries if entry.nevra is None or entry.path in paths)
-        return Closure(Manifest(manifest.generation, chosen), tuple(dict.fromkeys(absent)))
+                question.ask(request)
+            paths = question.answer()
+        chosen = tuple(entry for entry in self._manifest.entries if entry.nevra is None or entry.path in paths)
+        return Closure(Manifest(self._manifest.generation, chosen), tuple(dict.fromkeys(question.absent)))
 
-    def _allowed(self, excluded: Sequence[PackageRequest]) -> frozenset[int]:
-        patterns = [request.name for request in excluded if not request.meta]
+
+@dataclass(frozen=True)
+class _World:
+    """A generation as libsolv sees it; packages are libsolv's ids, here called builds.
+
+    Attributes:
+        builds: the builds of each name that can be installed on ``arch``.
+        obsoleters: which builds replace a build: dnf takes either for the old name.
+    """
+
+    pool: Any
+    arch: str
+    comps: Comps
+    builds: dict[str, list[int]]
+    obsoleters: dict[int, list[int]]
+
+    def except_for(self, patterns: Sequence[str]) -> frozenset[int]:
+        """All builds but those whose name matches a pattern."""
         return frozenset(
-            solvable
-            for name, solvables in self._by_name.items()
+            build
+            for name, builds in self.builds.items()
             if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-            for solvable in solvables
+            for build in builds
         )
 
-    def _ask_package(
-        self, request: PackageRequest, excluded: Sequence[PackageRequest], jobs: _Jobs, allowed: frozenset[int]
-    ) -> None:
-        found = list(self._matches(request.name))
-        if not found:
-            raise self._unknown(request, "package", self._by_name)
-        for matches in found:
-            candidates = [solvable for solvable in matches if solvable in allowed]
-            if candidates:
-                jobs.install_one_of(candidates, request)
-            elif len(found) == 1:
-                raise _excluded(request, [self._pool.id2solvable(solvable).name for solvable in matches], excluded)
+    def meant(self, name: str) -> Iterator[tuple[list[list[int]], bool]]:
+        """What ``name`` may mean, in the order in which dnf tries.
 
-    def _matches(self, name: str) -> Iterator[list[int]]:
-        """For each package that ``name`` asks for: what would do."""
-        if name in self._by_name:
-            yield self._with_obsoleters(self._by_name[name])
-        elif any(wildcard in name for wildcard in "*?["):
-            for known in fnmatch.filter(self._by_name, name):
-                yield self._with_obsoleters(self._by_name[known])
-        else:
-            for flags in _SELECTIONS:
-                solvables = [solvable.id for solvable in self._pool.select(name, flags).solvables()]
-                if solvables:
-                    yield solvables
-                    return
+        Yields:
+            For each package, what would do; and whether what replaces it would do too.
+        """
+        yield ([self.builds[name]] if name in self.builds else []), True
+        if any(wildcard in name for wildcard in "*?["):
+            yield [self.builds[known] for known in fnmatch.filter(self.builds, name)], True
+        names_arch = name.endswith((f".{self.arch}", ".noarch", ".i686"))
+        for flags in _SELECTIONS:
+            yield [[solvable.id for solvable in self.pool.select(name, flags).solvables()]], names_arch
 
-    def _ask_group(
-        self, request: PackageRequest, excluded: Sequence[PackageRequest], jobs: _Jobs, allowed: frozenset[int]
-    ) -> Iterator[str]:
-        """Ask for the members of a group; returns those that the generation does not have."""
-        groups = self._comps.find(request.name)
-        if groups is None:
-            raise self._unknown(request, "group", self._comps.names)
-        unwanted = {item.name for item in excluded if item.meta}
-        members = {member: None for group in groups if group.id not in unwanted for member in group.installed}
-        for member in members:
-            candidates = [solvable for solvable in self._builds(member) if solvable in allowed]
-            if not candidates:
-                if not self._builds(member):
-                    yield member.name
-            elif member.requires:
-                jobs.install_provider(f"({member.name} if {member.requires})", request)
-            else:
-                jobs.install_one_of(candidates, request)
-
-    def _builds(self, member: Member) -> list[int]:
-        builds = self._by_name.get(member.name, [])
+    def members(self, member: Member) -> list[int]:
+        """The builds of a group's member."""
+        builds = self.builds.get(member.name, [])
         if member.is_basearch_only:
-            builds = [solvable for solvable in builds if self._pool.id2solvable(solvable).arch == self._arch]
-        return self._with_obsoleters(builds)
+            builds = [build for build in builds if self.pool.id2solvable(build).arch == self.arch]
+        return builds
 
-    def _with_obsoleters(self, solvables: Iterable[int]) -> list[int]:
-        return sorted({other for solvable in solvables for other in (solvable, *self._obsoleters.get(solvable, ()))})
 
-    def _find_obsoleters(self) -> dict[int, list[int]]:
-        """Which packages replace which: dnf takes either for the old name."""
-        obsoleters: dict[int, list[int]] = {}
-        for solvable in self._pool.solvables_iter():
-            for dependency in solvable.lookup_deparray(solv.SOLVABLE_OBSOLETES):
-                name = str(dependency).split()[0]
-                for old in self._pool.whatprovides(dependency):
-                    if old.name == name and old.id != solvable.id:
-                        obsoleters.setdefault(old.id, []).append(solvable.id)
-        return obsoleters
+class _Question:
+    """One question to the solver, and whose wish each part of it is."""
 
-    def _install(self, jobs: _Jobs, excluded: Sequence[PackageRequest], allowed: frozenset[int]) -> frozenset[str]:
-        self._pool.set_considered_list(sorted(allowed))
+    def __init__(self, world: _World, excluded: Sequence[PackageRequest], generation: str) -> None:
+        self._world = world
+        self._excluded = [request for request in excluded if not request.meta]
+        self._unwanted_groups = {request.name for request in excluded if request.meta}
+        self._allowed = world.except_for([request.name for request in self._excluded])
+        self._generation = generation
+        self._jobs: list[Any] = []
+        self._askers: list[tuple[PackageRequest, str] | None] = []
+        self.absent: list[str] = []
+        for name in _INSTALL_ONLY:
+            how = solv.Job.SOLVER_MULTIVERSION | solv.Job.SOLVER_SOLVABLE_PROVIDES
+            self._add(how, world.pool.str2id(name), None)
+
+    def ask(self, request: PackageRequest) -> None:
+        """Add what a node file asks for.
+
+        Raises:
+            Unsatisfiable: there is no such thing.
+        """
+        if request.meta:
+            self._ask_group(request)
+        else:
+            self._ask_package(request)
+
+    def answer(self) -> frozenset[str]:
+        """The paths of the packages to install.
+
+        Raises:
+            Unsatisfiable: the question has no answer.
+        """
+        pool = self._world.pool
+        pool.set_considered_list(sorted(self._allowed))
         try:
-            solver = self._pool.Solver()
+            solver = pool.Solver()
             for flag in _FLAGS:
                 solver.set_flag(flag, 1)
-            problems = solver.solve(jobs.all)
+            problems = solver.solve(self._jobs)
             if problems:
-                raise _unsatisfiable(problems, jobs, excluded)
+                raise self._unsatisfiable(problems)
             return frozenset(solvable.lookup_location()[0] for solvable in solver.transaction().newsolvables())
         finally:
-            self._pool.set_considered_list(sorted(self._everything))
+            pool.set_considered_list(sorted(self._world.except_for(())))
+
+    def _ask_package(self, request: PackageRequest) -> None:
+        hidden: list[int] = []
+        for meaning, is_replaceable in self._world.meant(request.name):
+            candidates = [builds for builds in map(self._allowed.intersection, meaning) if builds]
+            for builds in candidates:
+                self._ask_one_of(self._with_obsoleters(builds) if is_replaceable else builds, request, request.name)
+            if candidates:
+                return
+            hidden += [build for builds in meaning for build in builds]
+        culprit = self._keeping_out(hidden)
+        if culprit is None:
+            raise self._unknown(request, "package", self._world.builds)
+        message = f"{request.node} asks for package {request.name}, which {culprit.file}:{culprit.line} keeps out"
+        raise Unsatisfiable(message, file=request.file, line=request.line)
+
+    def _ask_group(self, request: PackageRequest) -> None:
+        groups = self._world.comps.find(request.name)
+        if groups is None:
+            raise self._unknown(request, "group", self._world.comps.names)
+        wanted = [group for group in groups if group.id not in self._unwanted_groups]
+        for member in dict.fromkeys(member for group in wanted for member in group.installed):
+            builds = self._world.members(member)
+            allowed = self._allowed.intersection(builds)
+            what = f"group {request.name} with {member.name}"
+            if not builds:
+                self.absent.append(member.name)
+            elif not allowed:
+                continue
+            elif member.requires:
+                which = self._world.pool.parserpmrichdep(f"({member.name} if {member.requires})").id
+                self._add(_INSTALL | solv.Job.SOLVER_SOLVABLE_PROVIDES, which, (request, what))
+            else:
+                self._ask_one_of(self._with_obsoleters(allowed), request, what)
+
+    def _with_obsoleters(self, builds: frozenset[int]) -> frozenset[int]:
+        obsoleters = (self._world.obsoleters.get(build, ()) for build in builds)
+        return builds.union(*(self._allowed.intersection(others) for others in obsoleters))
+
+    def _ask_one_of(self, builds: frozenset[int], request: PackageRequest, what: str) -> None:
+        which = self._world.pool.towhatprovides(sorted(builds))
+        self._add(_INSTALL | solv.Job.SOLVER_SOLVABLE_ONE_OF, which, (request, what))
+
+    def _add(self, how: int, which: int, asker: tuple[PackageRequest, str] | None) -> None:
+        self._jobs.append(self._world.pool.Job(how, which))
+        self._askers.append(asker)
 
     def _unknown(self, request: PackageRequest, kind: str, known: Iterable[str]) -> Unsatisfiable:
         closest = difflib.get_close_matches(request.name.removeprefix("^"), tuple(known), n=3)
         hint = f"; closest: {', '.join(closest)}" if closest else ""
-        message = f"{request.node} asks for {kind} {request.name}, which generation {self._generation.id} does not have"
+        message = f"{request.node} asks for {kind} {request.name}, which generation {self._generation} does not have"
         return Unsatisfiable(message + hint, file=request.file, line=request.line)
 
+    def _unsatisfiable(self, problems: Sequence[Any]) -> Unsatisfiable:
+        """The first problem, in words of the node file whose wish it is."""
+        problem = problems[0]
+        askers = [
+            self._askers[element.jobidx]
+            for solution in problem.solutions()
+            for element in solution.elements()
+            if element.type == solv.Solver.SOLVER_SOLUTION_JOB
+        ]
+        request, what = next(asker for asker in askers if asker is not None)
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        message = f"{request.node} asks for {what}: {self._reason(problem)}{more}"
+        return Unsatisfiable(message, file=request.file, line=request.line)
 
-class _Jobs:
-    """What the solver is asked, and whose wish each question is."""
+    def _reason(self, problem: Any) -> str:
+        """What is missing or in conflict, and who needs it, up to the package that was asked for."""
+        infos = [info for rule in problem.findallproblemrules() for info in rule.allinfos()]
+        for info in infos:
+            if info.type == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
+                return f"nothing provides {info.dep} needed by {info.solvable}{_chain(info.solvable, infos)}"
+        for info in infos:
+            if info.type == solv.Solver.SOLVER_RULE_PKG_NOT_INSTALLABLE:
+                culprit = self._keeping_out([info.solvable.id])
+                if culprit is not None:
+                    return f"{culprit.file}:{culprit.line} keeps out {info.solvable}{_chain(info.solvable, infos)}"
+        return str(problem.findproblemrule().info().problemstr())
 
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-        self._askers: list[PackageRequest | None] = []
-        self.all: list[Any] = []
-        for name in _INSTALL_ONLY:
-            how = solv.Job.SOLVER_MULTIVERSION | solv.Job.SOLVER_SOLVABLE_PROVIDES
-            self._add(how, pool.str2id(name), None)
-
-    def install_one_of(self, solvables: Sequence[int], request: PackageRequest) -> None:
-        what = self._pool.towhatprovides(list(solvables))
-        self._add(_INSTALL | solv.Job.SOLVER_SOLVABLE_ONE_OF, what, request)
-
-    def install_provider(self, capability: str, request: PackageRequest) -> None:
-        what = self._pool.parserpmrichdep(capability)
-        self._add(_INSTALL | solv.Job.SOLVER_SOLVABLE_PROVIDES, what.id, request)
-
-    def asker(self, position: int) -> PackageRequest | None:
-        return self._askers[position]
-
-    def _add(self, how: int, what: int, request: PackageRequest | None) -> None:
-        self.all.append(self._pool.Job(how, what))
-        self._askers.append(request)
-
-
-def _load(generation: Generation, arch: str) -> tuple[Any, Comps]:
-    pool = solv.Pool()
-    pool.setdisttype(solv.Pool.DISTTYPE_RPM)
-    pool.setarch(arch)
-    # Excluded packages are hidden per question; the index of what provides what must know them all the same.
-    pool.set_flag(solv.Pool.POOL_FLAG_WHATPROVIDESWITHDISABLED, 1)
-    repository = pool.add_repo(generation.name)
-    files = places(generation.path)
-    for kind, flags in (("primary", 0), ("filelists", solv.Repo.REPO_EXTEND_SOLVABLES)):
-        file = solv.xfopen(str(files[kind]))
-        if file is None or not repository.add_rpmmd(file, None, flags):
-            raise RepositoryError(f"{files[kind]} cannot be read: {pool.errstr}: import its folder again")
-    pool.addfileprovides()
-    pool.createwhatprovides()
-    comps = parse_comps(files["group"].read_bytes(), file=str(files["group"])) if "group" in files else Comps()
-    return pool, comps
-
-
-def _unsatisfiable(problems: Sequence[Any], jobs: _Jobs, excluded: Sequence[PackageRequest]) -> Unsatisfiable:
-    """The first problem, in words of the node file whose wish it is."""
-    problem = problems[0]
-    askers = [
-        jobs.asker(element.jobidx)
-        for solution in problem.solutions()
-        for element in solution.elements()
-        if element.type == solv.Solver.SOLVER_SOLUTION_JOB
-    ]
-    request = next(asker for asker in askers if asker is not None)
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    message = f"{request.node} asks for {request.name}: {_reason(problem, excluded)}{more}"
-    return Unsatisfiable(message, file=request.file, line=request.line)
-
-
-def _reason(problem: Any, excluded: Sequence[PackageRequest]) -> str:
-    """What is missing or in conflict, and who needs it, up to the package that was asked for."""
-    infos = [info for rule in problem.findallproblemrules() for info in rule.allinfos()]
-    for info in infos:
-        if info.type == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
-            return f"nothing provides {info.dep} needed by {info.solvable}{_chain(info.solvable, infos)}"
-    for info in infos:
-        culprit = _keeping_out([info.solvable.name], excluded) if info.solvable is not None else None
-        if info.type == solv.Solver.SOLVER_RULE_PKG_NOT_INSTALLABLE and culprit is not None:
-            return f"{culprit.file}:{culprit.line} keeps out {info.solvable}{_chain(info.solvable, infos)}"
-    return str(problem.findproblemrule().info().problemstr())
+    def _keeping_out(self, builds: Iterable[int]) -> PackageRequest | None:
+        """The exclusion that hides one of ``builds``."""
+        names = {self._world.pool.id2solvable(build).name for build in builds}
+        matches = (item for item in self._excluded if any(fnmatch.fnmatchcase(name, item.name) for name in names))
+        return next(matches, None)
 
 
 def _chain(package: Any, infos: Sequence[Any]) -> str:
@@ -308,16 +306,36 @@ def _chain(package: Any, infos: Sequence[Any]) -> str:
     return text
 
 
-def _keeping_out(names: Sequence[str], excluded: Sequence[PackageRequest]) -> PackageRequest | None:
-    patterns = [request for request in excluded if not request.meta]
-    return next((item for item in patterns if any(fnmatch.fnmatchcase(name, item.name) for name in names)), None)
+def _load(generation: Generation, arch: str) -> _World:
+    files = places(generation.path)
+    pool = solv.Pool()
+    pool.setdisttype(solv.Pool.DISTTYPE_RPM)
+    pool.setarch(arch)
+    # Excluded packages are hidden per question; the index of what provides what must know them all the same.
+    pool.set_flag(solv.Pool.POOL_FLAG_WHATPROVIDESWITHDISABLED, 1)
+    # As the libsolv of distributions with dnf is built: builds for two architectures may stand side by side.
+    pool.set_flag(solv.Pool.POOL_FLAG_IMPLICITOBSOLETEUSESCOLORS, 1)
+    repository = pool.add_repo(generation.name)
+    for kind, flags in (("primary", 0), ("filelists", solv.Repo.REPO_EXTEND_SOLVABLES)):
+        file = solv.xfopen(str(files[kind]))
+        if file is None or not repository.add_rpmmd(file, None, flags):
+            raise RepositoryError(f"{files[kind]} cannot be read: {pool.errstr}: import its folder again")
+    pool.addfileprovides()
+    pool.createwhatprovides()
+    comps = parse_comps(files["group"].read_bytes(), file=str(files["group"])) if "group" in files else Comps()
+    builds: dict[str, list[int]] = {}
+    for solvable in repository.solvables_iter():
+        if solvable.installable():
+            builds.setdefault(solvable.name, []).append(solvable.id)
+    return _World(pool, arch, comps, builds, _obsoleters(pool, repository))
 
 
-def _excluded(request: PackageRequest, names: Sequence[str], excluded: Sequence[PackageRequest]) -> Unsatisfiable:
-    culprit = _keeping_out(names, excluded)
-    assert culprit is not None, "a package is only hidden by an exclusion"
-    return Unsatisfiable(
-        f"{request.node} asks for package {request.name}, which {culprit.file}:{culprit.line} keeps out",
-        file=request.file,
-        line=request.line,
-    )
+def _obsoleters(pool: Any, repository: Any) -> dict[int, list[int]]:
+    obsoleters: dict[int, list[int]] = {}
+    for solvable in repository.solvables_iter():
+        for dependency in solvable.lookup_deparray(solv.SOLVABLE_OBSOLETES):
+            name = str(dependency).split()[0]
+            for old in pool.whatprovides(dependency):
+                if old.name == name and old.id != solvable.id:
+                    obsoleters.setdefault(old.id, []).append(solvable.id)
+    return obsoleters

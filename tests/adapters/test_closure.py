@@ -1,0 +1,344 @@
+"""Closures: the same packages as the real dnf, or a reason before a host starts.
+
+Repositories here consist of headers alone: neither dnf nor libsolv reads a package to decide about it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import createrepo_c
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avalanche.adapters.closure import Closure, Solver
+from avalanche.adapters.distributions import Distributions, Generation
+from avalanche.adapters.repodata import write_repodata
+from avalanche.errors import RepositoryError, Unsatisfiable
+from avalanche.manifest import Entry, Manifest, hash_stream
+from avalanche.sections import PackageRequest
+from tests.adapters.rpms import Vendor
+
+OPERATORS = {"=": "EQ", ">=": "GE", "<=": "LE", ">": "GT", "<": "LT"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """A package's header: what ``name`` is and says about others, as a spec file would."""
+
+    name: str
+    evr: str = "1-1"
+    arch: str = "noarch"
+    requires: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    obsoletes: tuple[str, ...] = ()
+    recommends: tuple[str, ...] = ()
+    supplements: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def nevra(self) -> str:
+        evr = self.evr if ":" in self.evr else f"0:{self.evr}"
+        return f"{self.name}-{evr}.{self.arch}"
+
+
+@dataclass(frozen=True)
+class Repository:
+    headers: tuple[Header, ...]
+    groups: dict[str, str] = field(default_factory=dict)
+    environment: str = ""
+
+    @property
+    def comps(self) -> bytes:
+        groups = "".join(
+            f"<group><id>{id}</id><name>The {id}</name><packagelist>{members}</packagelist></group>"
+            for id, members in self.groups.items()
+        )
+        return f"<comps>{groups}{self.environment}</comps>".encode()
+
+
+def dependency(text: str) -> tuple[str, str | None, str | None, str | None, str | None, bool]:
+    """createrepo_c's form of ``name``, ``name >= 1:2-3`` or ``(rich or dependency)``."""
+    words = text.split()
+    if text.startswith("(") or len(words) == 1:
+        return (text, None, None, None, None, False)
+    name, operator, evr = words
+    epoch, _, rest = evr.rpartition(":")
+    version, _, release = rest.partition("-")
+    return (name, OPERATORS[operator], epoch or "0", version, release or None, False)
+
+
+def described(header: Header) -> createrepo_c.Package:
+    package = createrepo_c.Package()
+    package.name, package.arch = header.name, header.arch
+    epoch, _, rest = header.evr.rpartition(":")
+    package.epoch = epoch or "0"
+    package.version, package.release = rest.split("-")
+    package.location_href = f"Packages/{header.nevra}.rpm"
+    package.pkgId = hashlib.sha256(header.nevra.encode()).hexdigest()
+    package.checksum_type = "sha256"
+    package.rpm_sourcerpm = f"{header.name}.src.rpm"
+    package.summary = package.description = package.url = header.name
+    package.size_package = package.size_installed = package.size_archive = 1
+    own = f"{header.name} = {header.evr}"
+    package.provides = [dependency(text) for text in (own, *header.provides)]
+    for kind in ("requires", "conflicts", "obsoletes", "recommends", "supplements"):
+        setattr(package, kind, [dependency(text) for text in getattr(header, kind)])
+    package.files = [("", str(Path(file).parent) + "/", Path(file).name) for file in header.files]
+    return package
+
+
+def publish(repository: Repository, directory: Path) -> Generation:
+    """Write a generation that has repository data and no packages."""
+    headers = sorted(map(described, repository.headers), key=lambda header: str(header.location_href))
+    written = write_repodata(directory / "repodata", headers, repository.comps)
+    files = [Entry.of(hash_stream([path.read_bytes()]), str(path.relative_to(directory))) for path in written]
+    some = hash_stream([b"a package"])
+    packages = [Entry.of(some, header.location_href, header.nevra()) for header in headers]
+    return Generation("g-0123456789abcdef", "test", directory, Manifest("g-0123456789abcdef", (*files, *packages)))
+
+
+def asked(*names: str, node: str = "compute-node", line: int = 1, disable: bool = False) -> list[PackageRequest]:
+    """Requests as a node file makes them, one per line; ``@name`` is a group."""
+    return [
+        PackageRequest(name.removeprefix("@"), name.startswith("@"), disable, node, f"nodes/{node}.xml", line + offset)
+        for offset, name in enumerate(names)
+    ]
+
+
+def nevras(closure: Closure) -> list[str]:
+    return sorted(entry.nevra or "" for entry in closure.packages)
+
+
+class Dnf:
+    """The oracle, asked through pipes."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def install(self, repository: Path, install: Sequence[str], exclude: Sequence[str] = ()) -> list[str] | None:
+        """The NEVRAs dnf would install, or None when it refuses."""
+        question = {"repository": str(repository), "install": list(install), "exclude": list(exclude)}
+        assert self._process.stdin and self._process.stdout
+        print(json.dumps(question), file=self._process.stdin, flush=True)
+        answer = json.loads(self._process.stdout.readline())
+        packages: list[str] | None = answer.get("packages")
+        return packages
+
+
+@pytest.fixture(scope="session")
+def dnf() -> Iterator[Dnf]:
+    program = ["/usr/bin/python3", str(Path(__file__).with_name("dnf_oracle.py"))]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Dnf(process)
+        assert process.stdin
+        process.stdin.close()
+
+
+ENVIRONMENT = (
+    "<environment><id>server</id><name>Server</name><grouplist><groupid>core</groupid></grouplist>"
+    "<optionlist><groupid>extra</groupid></optionlist></environment>"
+)
+WORLD = Repository(
+    (
+        Header(
+            "base", "1.0-1", "x86_64", requires=("lib >= 1", "/usr/share/deep/file", "/bin/sh"), recommends=("fancy",)
+        ),
+        Header("deep", files=("/usr/share/deep/file",)),
+        Header("shell", provides=("/bin/sh",)),
+        Header("lib", "2.0-1", "x86_64"),
+        Header("lib", "2.0-1", "i686"),
+        Header("lib", "1:0.5-1", "x86_64"),
+        Header("lib", "1:0.5~rc1-1", "x86_64"),
+        Header("fancy", requires=("lib",)),
+        Header("addon", supplements=("base",)),
+        Header("old", "1-1"),
+        Header("new", "2-1", obsoletes=("old < 2",)),
+        Header("postfix", provides=("mta",)),
+        Header("exim", provides=("mta = 4-1",)),
+        Header("needs-mta", requires=("mta",)),
+        Header("needs-new-mta", requires=("mta >= 4",)),
+        Header("choice", requires=("(shell2 or lib)",)),
+        Header("together", requires=("(postfix with mta)",)),
+        Header("if-base", requires=("(fancy if base)",)),
+        Header("unless-base", requires=("(fancy unless base else addon)",)),
+        Header("red", conflicts=("blue",)),
+        Header("blue"),
+        Header("kernel", "5-1", "x86_64", provides=("kernel-core",)),
+        Header("kernel", "6-1", "x86_64", provides=("kernel-core",)),
+        Header("module", requires=("kernel = 5-1",)),
+        Header("broken", "2-1", requires=("nowhere >= 3",)),
+        Header("needs-broken", requires=("broken",)),
+        Header("wants-broken", requires=("needs-broken",)),
+        Header("half-broken", "2-1", requires=("nowhere",)),
+        Header("half-broken", "1-1"),
+        Header("python3-a", requires=("python3-b",)),
+        Header("python3-b"),
+        Header("gcc-c++", "1.0~rc1^git-1", "x86_64"),
+    ),
+    {
+        "core": '<packagereq type="mandatory">base</packagereq><packagereq type="mandatory">ghost</packagereq>'
+        '<packagereq type="default">postfix</packagereq><packagereq type="optional">blue</packagereq>'
+        '<packagereq type="conditional" requires="exim">fancy</packagereq>',
+        "extra": '<packagereq type="default" basearchonly="true">lib</packagereq><packagereq>old</packagereq>',
+        "bad": '<packagereq type="mandatory">shell</packagereq><packagereq type="mandatory">needs-broken</packagereq>',
+    },
+    ENVIRONMENT,
+)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Generation:
+    return publish(WORLD, tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def solver(world: Generation) -> Solver:
+    return Solver(world)
+
+
+@pytest.mark.parametrize(
+    ("install", "exclude"),
+    [
+        (["base"], []),
+        (["@core"], []),
+        (["@The core"], []),
+        (["@core", "exim"], []),
+        (["@core", "blue"], ["postfix"]),
+        (["@server"], []),
+        (["@server", "@extra"], []),
+        (["@extra"], ["old"]),
+        (["@bad"], []),
+        (["old"], []),
+        (["old"], ["new"]),
+        (["new", "old"], []),
+        (["lib"], []),
+        (["lib.i686"], []),
+        (["lib.i686", "lib"], []),
+        (["lib-2.0"], []),
+        (["lib-2.0-1.x86_64"], []),
+        (["lib-1:0.5-1"], []),
+        (["needs-mta"], []),
+        (["needs-mta"], ["exim"]),
+        (["needs-mta"], ["exim", "postfix"]),
+        (["needs-mta", "postfix"], []),
+        (["needs-new-mta"], []),
+        (["mta"], []),
+        (["/usr/share/deep/file"], []),
+        (["/bin/sh"], []),
+        (["choice"], []),
+        (["choice"], ["lib"]),
+        (["together"], []),
+        (["if-base"], []),
+        (["if-base", "base"], []),
+        (["unless-base"], []),
+        (["unless-base", "base"], []),
+        (["red", "blue"], []),
+        (["red"], []),
+        (["kernel"], []),
+        (["module"], []),
+        (["module", "kernel"], []),
+        (["broken"], []),
+        (["wants-broken"], []),
+        (["half-broken"], []),
+        (["half-broken"], ["half-broken"]),
+        (["python3-*"], []),
+        (["python3-*"], ["python3-b"]),
+        (["python3-a"], ["python3-*"]),
+        (["*"], ["*broken", "red", "new"]),
+        (["gcc-c++"], []),
+        (["nothing"], []),
+        (["nothing*"], []),
+        (["@nothing"], []),
+        ([], []),
+    ],
+)
+def test_the_closure_is_what_dnf_installs(
+    solver: Solver, world: Generation, dnf: Dnf, install: list[str], exclude: list[str]
+) -> None:
+    try:
+        closure = nevras(solver.solve(asked(*install), asked(*exclude, disable=True)))
+    except Unsatisfiable:
+        closure = None
+    assert closure == dnf.install(world.path, install, exclude)
+
+
+NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
+CAPABILITIES = (*NAMES, "service", "/usr/lib/thing", "absent")
+VERSIONS = ("1-1", "2-1", "1:1-1")
+
+
+@st.composite
+def dependencies(draw: st.DrawFn) -> str:
+    def simple() -> str:
+        name = draw(st.sampled_from(CAPABILITIES))
+        if name.startswith("/") or draw(st.booleans()):
+            return name
+        return f"{name} {draw(st.sampled_from(sorted(OPERATORS)))} {draw(st.sampled_from(VERSIONS))}"
+
+    if draw(st.integers(0, 4)):
+        return simple()
+    operator = draw(st.sampled_from(["or", "and", "if", "unless", "with", "without"]))
+    return f"({simple()} {operator} {simple()})"
+
+
+@st.composite
+def headers(draw: st.DrawFn) -> Header:
+    def some(texts: st.SearchStrategy[str], most: int = 1) -> tuple[str, ...]:
+        return tuple(draw(st.lists(texts, max_size=most)))
+
+    names = st.sampled_from(NAMES)
+    return Header(
+        draw(names),
+        draw(st.sampled_from(VERSIONS)),
+        draw(st.sampled_from(["noarch", "x86_64", "x86_64", "i686"])),
+        requires=some(dependencies(), 2),
+        provides=some(st.sampled_from(["service", "service = 2-1", "alpha = 3-1"])),
+        conflicts=some(names) if draw(st.integers(0, 5)) == 0 else (),
+        obsoletes=some(names.map("{} < 2".format)) if draw(st.integers(0, 5)) == 0 else (),
+        recommends=some(names),
+        supplements=some(names),
+        files=some(st.just("/usr/lib/thing")),
+    )
+
+
+@st.composite
+def repositories(draw: st.DrawFn) -> Repository:
+    found = draw(st.lists(headers(), min_size=3, max_size=14, unique_by=lambda header: header.nevra))
+    kinds = st.sampled_from(
+        ['type="mandatory"', 'type="default"', 'type="optional"', 'type="conditional" requires="beta"']
+    )
+    members = draw(st.lists(st.tuples(kinds, st.sampled_from((*NAMES, "ghost"))), max_size=3))
+    group = "".join(f"<packagereq {kind}>{name}</packagereq>" for kind, name in members)
+    return Repository(tuple(found), {"core": group})
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    repository=repositories(),
+    install=st.lists(
+        st.sampled_from((*NAMES, "@core", "*a", "service", "alpha.i686")), min_size=1, max_size=3, unique=True
+    ),
+    exclude=st.lists(st.sampled_from((*NAMES, "z*")), max_size=1),
+)
+def test_whatever_the_repository_the_closure_is_what_dnf_installs(
+    dnf: Dnf, repository: Repository, install: list[str], exclude: list[str]
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        generation = publish(repository, Path(directory))
+        try:
+            closure = nevras(Solver(generation).solve(asked(*install), asked(*exclude, disable=True)))
+        except Unsatisfiable as error:
+            closure = None
+            assert error.file == "nodes/compute-node.xml" and error.line in range(1, len(install) + 1)
+        assert closure == dnf.install(generation.path, install, exclude)
