@@ -145,7 +145,7 @@ class Event:
     data: Mapping[str, Scalar] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        where = f"event {self.seq!r}"
+        where = f"event {str(self.seq)[:20]}"
         if not _is_integer(self.seq) or not 1 <= self.seq < 2**31:
             raise ProtocolError(f"{where}: 'seq' is not a whole number from 1")
         if not _is_number(self.at) or not 0 <= self.at < 1e11:
@@ -299,7 +299,7 @@ def _is_integer(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _text(what: str, name: str, value: object) -> str:
