@@ -132,8 +132,7 @@ class Cluster:
         deadline = time.monotonic() + _READY_SECONDS + _READY_SECONDS_PER_HOST * len(self.hosts)
         while waiting := [host for host in self.hosts if host.is_running and host.status()["stage"] != "waiting"]:
             if time.monotonic() > deadline:
-                stage = waiting[0].status()["stage"]
-                raise AvalancheError(f"{waiting[0].name} is not ready to install: stuck at {stage}")
+                raise self._stuck(waiting[0])
             show([_view(host, 0) for host in self.hosts])
             time.sleep(_TICK)
 
@@ -161,10 +160,17 @@ class Cluster:
                     host.write_agent_pid()
             show([_view(host, arrived[host.name]) for host in self.hosts], now - course.barrier)
             if now - course.barrier > bound:
-                raise AvalancheError(f"{running[0].name} has not ended after {bound:.0f} s: {running[0].status()}")
+                raise self._stuck(running[0])
             time.sleep(_TICK)
         course.frontend_sent = self.network.counters()["frontend"][1] - start["frontend"][1]
         return course
+
+    def _stuck(self, host: Host) -> AvalancheError:
+        for other in self.hosts:
+            other.save_agent_log()
+        status = host.status()
+        where = f"{status['stage']} {status['detail']}".strip()
+        return AvalancheError(f"{host.name} makes no progress, it stands at {where}; see {host.folder}")
 
     def _share(self, arrived: dict[str, int]) -> float:
         # Of what the links carry, about a twentieth is headers.

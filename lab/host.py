@@ -121,6 +121,13 @@ class Host:
         assert isinstance(document, dict)
         return document
 
+    def save_agent_log(self) -> None:
+        """Keep the agent's log of a host that is about to be switched off."""
+        first = self._first_process()
+        if first is not None:
+            with contextlib.suppress(OSError):
+                shutil.copyfile(f"/proc/{first}/root/run/avalanche/agent.log", self.folder / "agent.log")
+
     def last_words(self) -> str:
         """Return the end of the console, for a host that ended without a result."""
         lines = (self.folder / "console.log").read_text(errors="replace").split("\n")

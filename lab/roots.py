@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import compileall
 import importlib.metadata
 import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,7 +108,7 @@ def _bootstrap(command: list[str], sources: str, advance: Advance) -> None:
 def installer_layer(cache: Cache) -> Path:
     """Return what the installer root has on top of the configured root: pykickstart, as Anaconda's image has it."""
     version = importlib.metadata.version("pykickstart")
-    key = key_of({"pykickstart": version, "into": _DIST_PACKAGES})
+    key = key_of({"pykickstart": version, "into": _DIST_PACKAGES, "compiled": sys.version_info[:2]})
     return cache.provide("installer", key, _layer_maker("pykickstart"), megabytes=20)
 
 
@@ -119,5 +121,7 @@ def _layer_maker(module: str) -> Callable[[Path], None]:
         target = folder / _DIST_PACKAGES / module
         source = Path(next(iter(found.submodule_search_locations)))
         shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        # Every host would do it again.
+        compileall.compile_dir(target, quiet=1, stripdir=folder)
 
     return build
