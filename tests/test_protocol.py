@@ -1,0 +1,96 @@
+"""Every example of docs/protocol.md is read by the code that ships."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from avalanche import messages, tokens
+from avalanche.manifest import parse_manifest
+from avalanche.profile import parse_installation
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "protocol.md").read_text(encoding="utf-8")
+EXAMPLES = {name: text for name, text in re.findall(r"^```\w+ ([\w-]+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)}
+
+SWARM_KEY = bytes(range(32))  # as the page says
+PARENT = "aa1e2d3c4b5a6978"
+
+
+def signed() -> dict[str, str]:
+    return dict(line.split() for line in EXAMPLES["signed"].splitlines())
+
+
+def read_token(text: str) -> None:
+    token = tokens.SwarmToken(**without_version(text))
+    assert tokens.sign_token(SWARM_KEY, token) == signed()["token"]
+    assert tokens.verify_token(SWARM_KEY, signed()["token"], address=token.address, now=token.expires - 1) == token
+
+
+def read_ticket(text: str) -> None:
+    ticket = tokens.Ticket(**without_version(text))
+    key = tokens.peer_key(SWARM_KEY, PARENT)
+    assert tokens.sign_ticket(key, ticket) == signed()["ticket"]
+
+
+def read_signed(text: str) -> None:
+    assert tokens.peer_key(SWARM_KEY, PARENT).hex() == signed()["peer-key"]
+
+
+def without_version(text: str) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(text)
+    assert row.pop("version") == 1
+    return row
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "stub": messages.StubDocument.parse,
+    "installation": lambda text: parse_installation(text.encode()),
+    "manifest": lambda text: parse_manifest(text.encode()),
+    "events": messages.EventBatch.parse,
+    "done": messages.Done.parse,
+    "token": read_token,
+    "ticket": read_ticket,
+    "signed": read_signed,
+}
+# Sections 10 and 11: the tracker and the relay bring their readers with them.
+UNREAD = {"lookup", "lookup-answer", "registry", "frames"}
+
+
+def test_every_example_has_a_reader() -> None:
+    assert set(EXAMPLES) == set(READERS) | UNREAD
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_an_example_is_read_by_the_code_that_ships(name: str) -> None:
+    READERS[name](EXAMPLES[name])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("stub", messages.StubDocument), ("events", messages.EventBatch)])
+def test_an_example_is_written_as_it_stands(name: str, kind: Any) -> None:
+    assert json.loads(kind.parse(EXAMPLES[name]).to_json()) == json.loads(EXAMPLES[name])
+
+
+@pytest.mark.parametrize("name", ["stub", "events", "done"])
+def test_another_version_is_refused(name: str) -> None:
+    with pytest.raises(messages.ProtocolError, match="version 2 is not known here"):
+        READERS[name](EXAMPLES[name].replace('"version": 1', '"version": 2'))
+
+
+def test_the_example_of_an_installation_fits_the_schema() -> None:
+    schema = etree.RelaxNG(etree.parse(DOCS / "profile.rng"))
+    schema.assertValid(etree.parse(BytesIO(EXAMPLES["installation"].encode())))
+
+
+def test_the_page_names_the_limits_the_code_has() -> None:
+    assert f"at most {messages.MAX_BODY // 1024} KiB" in PAGE
+    assert f"at most {messages.MAX_TEXT:,} characters" in PAGE
+    assert f"at most {messages.MAX_EVENTS} events" in PAGE
+    assert f"`{' '.join(messages.STAGES)}`" in PAGE
