@@ -1,0 +1,95 @@
+"""An installing host for tests: runs the stub as an installer does, and the commands of the rendered kickstart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+from pykickstart.constants import KS_SCRIPT_PRE
+from pykickstart.parser import KickstartParser
+from pykickstart.version import makeVersion
+
+from avalanche.messages import StubDocument
+from avalanche.stub import render_stub
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Machine:
+    """A host whose run directory is ``folder/run``. Kills its agent at the end of the test."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder = folder
+        self.run = folder / "run"
+        self.run.mkdir(mode=0o700)
+        self.port = free_port()
+        row = {"port": self.port, "cache_dir": str(folder / "cache"), "target_roots": [], **settings}
+        (self.run / "agent.json").write_text(json.dumps(row))
+
+    async def __aenter__(self) -> Machine:
+        return self
+
+    async def __aexit__(self, *reason: object) -> None:
+        pid = self.agent()
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            await self.ended(pid)
+
+    def agent(self) -> Optional[int]:
+        """Process of the agent that runs here, or None."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            pid = int((self.run / "agent.pid").read_text())
+            if self.is_running(pid):
+                return pid
+        return None
+
+    @staticmethod
+    def is_running(pid: int) -> bool:
+        """Is it there, and not a zombie? (Nobody may reap it where the tests are process 1's children.)"""
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
+    async def ended(self, pid: int) -> None:
+        while self.is_running(pid):  # noqa: ASYNC110 - not our child: nothing announces its end
+            await asyncio.sleep(0.01)
+
+    async def boot(self, document: StubDocument, *, wait_seconds: float = 60) -> tuple[int, str]:
+        """Run the stub's ``%pre`` as Anaconda does: to the end of its output. Returns its status and that output."""
+        stub = render_stub(document, run=str(self.run), wait_seconds=wait_seconds)
+        handler = makeVersion("RHEL9")
+        KickstartParser(handler, missingIncludeIsFatal=False).readKickstartFromString(stub)
+        (script,) = (script for script in handler.scripts if script.type == KS_SCRIPT_PRE)
+        path = self.folder / "ks-script"
+        path.write_text(script.script)
+        return await self.command(str(path))
+
+    async def done(self, *words: str) -> tuple[int, str]:
+        return await self.command("-I", str(self.run / "agent.pyz"), "done", *words, "--run", str(self.run))
+
+    async def command(self, *arguments: str) -> tuple[int, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, output.decode()
+
+    def log(self) -> str:
+        return (self.run / "agent.log").read_text()
