@@ -127,6 +127,8 @@ class Installation:
         return [script for script in self.scripts if script.type == getattr(constants, kind)]
 
     def run_post_scripts(self) -> None:
+        # Not before: it is read-only in the lab, and RPM sets the mode of the folder.
+        mount_inside("sys")
         scripts = self.scripts_of("KS_SCRIPT_POST")
         if self.mode == "download":
             # Nothing is installed that a script could change; the last one says to the frontend that we are done.
@@ -169,6 +171,8 @@ class Installation:
             raise InstallFailed(f"dnf: exit {process.returncode}: {dnf_errors()}")
 
 
+_COMPLAINT = re.compile(r"\berror\b|\bproblem\b|\bfailed\b|nothing provides|not correct", re.IGNORECASE)
+_COMPLAINTS = 5
 # `(12/408): bash-5.2.rpm ...` and `  Installing : bash-5.2.x86_64   12/408`.
 _COUNTED = re.compile(r"^\s*(?:\(|Installing\s+:.*\s)(?P<done>\d+)/(?P<total>\d+)\)?")
 
@@ -220,10 +224,14 @@ def mount_target() -> None:
     """Mount the host's install root, and what programs need inside it."""
     SYSROOT.mkdir(exist_ok=True)
     mount("--bind", str(LAB / "root"), str(SYSROOT))
-    for name in ("proc", "dev", "sys", "run"):
-        (SYSROOT / name).mkdir(exist_ok=True)
-        mount("--rbind", f"/{name}", str(SYSROOT / name))
-    (SYSROOT / "tmp").mkdir(exist_ok=True)
+    for name in ("proc", "dev", "run"):
+        mount_inside(name)
+
+
+def mount_inside(name: str) -> None:
+    """Show one of the installer's own file systems inside the target."""
+    (SYSROOT / name).mkdir(exist_ok=True)
+    mount("--rbind", f"/{name}", str(SYSROOT / name))
 
 
 def mount(*arguments: str) -> None:
@@ -276,10 +284,10 @@ def requests(handler: Any) -> list[str]:
 
 
 def dnf_errors() -> str:
-    """Return what dnf said last, from its first error on."""
+    """Return what dnf complained about first, else its last line."""
     lines = [line.strip() for line in (LAB / "dnf.log").read_text().splitlines() if line.strip()]
-    first = next((number for number, line in enumerate(lines) if line.startswith("Error")), max(len(lines) - 5, 0))
-    return " | ".join(lines[first:])[:_SHOWN]
+    found = [line for line in lines if _COMPLAINT.search(line)] or lines[-1:]
+    return " | ".join(found[:_COMPLAINTS])[:_SHOWN]
 
 
 def main() -> int:
