@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avalanche.errors import ProtocolError
@@ -37,7 +37,7 @@ STUB = StubDocument(
 )
 EVENT = Event(1, 1.5, "pre", "ok", "fine", {"packages": 3})
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=MAX_TEXT)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
 numbers = st.integers(-(2**62), 2**62) | st.floats(-1e15, 1e15) | st.booleans()
 facts = st.dictionaries(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64), texts | numbers, max_size=5
@@ -64,12 +64,14 @@ def test_a_stub_is_read_back() -> None:
     assert StubDocument.parse(STUB.to_json().encode()) == STUB
 
 
+@settings(deadline=None)
 @given(st.builds(EventBatch, attempt=st.just(TOKEN), events=st.lists(events, max_size=4).map(tuple)))
 def test_events_are_read_back(batch: EventBatch) -> None:
     assert EventBatch.parse(batch.to_json()) == batch
     assert batch.to_json().isascii()
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["ok", "failed"]), texts.filter(bool), facts)
 def test_done_is_read_back(status: str, text: str, summary: Any) -> None:
     done = Done(TOKEN, status, text, summary)
@@ -81,6 +83,7 @@ plain = st.none() | st.booleans() | st.integers() | st.text()
 documents = st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)).map(json.dumps)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200) | documents)
 def test_anything_else_is_a_protocol_error(data: Any) -> None:
     for kind in (StubDocument, EventBatch, Done):
@@ -200,6 +203,7 @@ def test_other_credentials_are_refused(header: str) -> None:
         parse_authorization(header)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000), st.floats(0, 0.999))
 def test_a_retry_waits_between_half_and_one_and_a_half_of_the_backoff(tries: int, chance: float) -> None:
     backoff = min(5.0, 0.2 * 2 ** min(tries - 1, 10))

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -144,6 +144,7 @@ def test_an_order_out_of_bounds_cannot_be(changes: dict[str, object]) -> None:
         order(**changes)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32), st.from_regex(r"\A[0-9a-f]{16}\Z"))
 def test_a_secret_is_of_one_key_and_one_order(key: bytes, order_id: str) -> None:
     secret = order_secret(key, order_id)
@@ -202,3 +203,4 @@ class AnyRequests(RuleBasedStateMachine):
 
 
 TestAnyRequests = AnyRequests.TestCase
+TestAnyRequests.settings = settings(deadline=None)

@@ -9,7 +9,7 @@ import socket
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -228,6 +228,7 @@ def _comps(rig: Rig) -> object:
 SIZES = st.integers(1, 10_000_000)
 
 
+@settings(deadline=None)
 @given(SIZES, st.integers(0, 10**9), st.integers(0, 10**9))
 def test_a_span_never_leaves_the_object(size: int, first: int, last: int) -> None:
     for text in (f"bytes={first}-{last}", f"bytes={first}-", f"bytes=-{last}"):
