@@ -1,0 +1,107 @@
+"""``avalanche init``: what it makes, that it keeps what is there, and that it completes what is not."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from avalanche.adapters.state import State
+from tests.frontend.rig import avalanche, make_roll, run
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> State:
+    make_roll(tmp_path / "roll")
+    return State(tmp_path / "new" / "state")
+
+
+def init(state: State, *options: object) -> dict[str, list[str]]:
+    roll = state.root.parent.parent / "roll"
+    arguments = ("init", "--state", state.root, "--address", "127.0.0.1", "--roll", roll, "--json", *options)
+    found: dict[str, list[str]] = json.loads(avalanche(*arguments))
+    return found
+
+
+def content(state: State) -> dict[str, bytes]:
+    names = ("avalanche.toml", "order.key", "authority/ca.crt", "authority/server.pem")
+    return {name: (state.root / name).read_bytes() for name in names}
+
+
+def test_a_new_state_directory_has_everything_and_is_closed_to_others(fresh: State) -> None:
+    assert init(fresh)["kept"] == []
+    assert stat.S_IMODE(fresh.root.stat().st_mode) == 0o700
+    for path in (fresh.config_file, fresh.database_file, fresh.order_key_file, fresh.authority / "ca.key"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(fresh.order_key()) == 32
+    assert fresh.config().frontend.address == ("127.0.0.1",)
+    assert "compute" in avalanche("appliance", "list", "--state", fresh.root)
+    attributes = json.loads(avalanche("attr", "list", "--state", fresh.root, "--json"))
+    assert {row["name"]: row["value"] for row in attributes} == {
+        "Kickstart_Lang": "en_US.UTF-8",
+        "Kickstart_Keyboard": "us",
+        "Kickstart_Timezone": "UTC",
+    }
+
+
+def test_a_second_init_changes_nothing_and_says_what_is_there(fresh: State) -> None:
+    init(fresh)
+    avalanche("attr", "remove", "Kickstart_Lang", "--state", fresh.root)
+    before = content(fresh)
+    again = init(fresh)
+    assert again["made"] == []
+    assert len(again["kept"]) == 7
+    assert content(fresh) == before
+    assert "Kickstart_Lang" not in avalanche("attr", "list", "--state", fresh.root)
+
+
+@pytest.mark.parametrize(
+    "missing", ["avalanche.db", "order.key", "authority/ca.crt", "authority/server.pem", "avalanche.toml"]
+)
+def test_a_half_made_state_directory_is_completed(fresh: State, missing: str) -> None:
+    init(fresh)
+    before = content(fresh)
+    (fresh.root / missing).unlink()
+    assert init(fresh)["made"] != []
+    assert (fresh.root / missing).exists()
+    kept = set(before) - {missing} - ({"authority/server.pem"} if missing == "authority/ca.crt" else set())
+    assert {name: content(fresh)[name] for name in kept} == {name: before[name] for name in kept}
+
+
+def test_an_open_state_directory_is_closed(fresh: State) -> None:
+    fresh.root.mkdir(parents=True, mode=0o755)
+    assert any("mode 0700" in line for line in init(fresh)["made"])
+    assert stat.S_IMODE(fresh.root.stat().st_mode) == 0o700
+
+
+def test_settings_that_were_written_before_are_used(fresh: State) -> None:
+    fresh.root.mkdir(parents=True, mode=0o700)
+    fresh.config_file.write_text('[frontend]\naddress = "10.1.1.1"\nhttp_port = 8080\n')
+    result = run("init", "--state", fresh.root, "--address", "10.1.1.2")
+    assert result.status == 0
+    assert "edit it to change the addresses" in result.err
+    assert fresh.config().frontend.address == ("10.1.1.1",)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ((), "avalanche init --address ADDRESS"),
+        (("--address", "not an address"), "neither an IP address nor a host name"),
+        (("--address", "10.1.1.1", "--roll", "/nonexistent"), "/nonexistent is not a roll"),
+    ],
+)
+def test_what_is_wrong_is_one_line(fresh: State, options: tuple[str, ...], why: str) -> None:
+    result = run("init", "--state", fresh.root, *options)
+    assert (result.status, result.err.count("\n")) == (1, 1)
+    assert why in result.err
+
+
+def test_the_working_directory_is_the_base_roll_when_it_is_one(
+    fresh: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path / "roll")
+    avalanche("init", "--state", fresh.root, "--address", "127.0.0.1")
+    assert fresh.config().frontend.rolls == (str(tmp_path / "roll"),)
