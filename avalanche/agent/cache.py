@@ -130,7 +130,10 @@ class Slot:
 
 
 class Cache:
-    """The places of this host: first the cache directory, then the target disk as soon as it is mounted."""
+    """The places of this host: first the cache directory, then the target disk as soon as it is mounted.
+
+    A target disk that is nearly full is left to the installer; the cache directory goes on being used.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigError when the cache directory cannot be used."""
@@ -141,6 +144,7 @@ class Cache:
         except OSError as error:
             raise ConfigError(f"{settings.cache_dir}: cannot hold the package cache: {error.strerror}") from error
         self._is_on_target = False
+        self._unusable: set[Path] = set()
         self._count = 0
         log.info("cache opened path=%s limit=%d", settings.cache_dir, limit)
 
@@ -153,10 +157,9 @@ class Cache:
         return sum(place.used for place in self._places)
 
     @property
-    def place(self) -> Place:
-        """Where new objects go."""
-        self._follow_target()
-        return self._places[-1]
+    def paths(self) -> str:
+        """Where objects may be, for a person to read."""
+        return " and ".join(str(place.path) for place in self._places)
 
     def reserve(self, entry: Entry, *, demanded: bool, beyond_limit: bool = False) -> Optional[Slot]:
         """Room for an object, or None when there is none now.
@@ -165,13 +168,14 @@ class Cache:
             demanded: the installer waits for it, so it may have the part of the limit that prefetch leaves.
             beyond_limit: only the disk may refuse it.
         """
-        place = self.place
+        self._follow_target()
         share = 1.0 if demanded else PREFETCH_SHARE
-        if not place.has_room(entry.size, share=share, beyond_limit=beyond_limit):
-            return None
-        self._count += 1
-        base = entry.path.rpartition("/")[2].encode("utf-8")[:200].decode("utf-8", "ignore")
-        return Slot(place, f"{self._count:06d}-{base}.object", entry.size)
+        for place in reversed(self._places):
+            if place.has_room(entry.size, share=share, beyond_limit=beyond_limit):
+                self._count += 1
+                base = entry.path.rpartition("/")[2].encode("utf-8")[:200].decode("utf-8", "ignore")
+                return Slot(place, f"{self._count:06d}-{base}.object", entry.size)
+        return None
 
     def close(self) -> None:
         """Remove the places; their slots are dropped before."""
@@ -187,7 +191,9 @@ class Cache:
                 try:
                     place = Place(path, limit=None, reserve=TARGET_RESERVE)
                 except (OSError, ConfigError) as error:
-                    log.warning("cache stays path=%s reason=%s", self._places[-1].path, error)
+                    if root not in self._unusable:
+                        log.warning("cache stays path=%s reason=%s", self._places[-1].path, error)
+                    self._unusable.add(root)
                 else:
                     log.info("cache moves on path=%s", path)
                     self._places.append(place)

@@ -186,7 +186,7 @@ class Downloader:
 
     def _no_room(self, item: Item) -> StoreFull:
         return StoreFull(
-            f"no room for {item.entry.path} ({item.entry.size} bytes) in {self._cache.place.path}; "
+            f"no room for {item.entry.path} ({item.entry.size} bytes) in {self._cache.paths}; "
             f"{self._cache.used} bytes wait there for the installer"
         )
 

@@ -66,7 +66,7 @@ class Events:
         self, stage: str, status: str, text: str, data: Optional[Mapping[str, Scalar]] = None, *, key: str = ""
     ) -> None:
         """Queue an event; returns at once."""
-        level = logging.WARNING if status == "failed" else logging.INFO
+        level = {"failed": logging.WARNING, "progress": logging.DEBUG}.get(status, logging.INFO)
         log.log(level, "event stage=%s status=%s text=%s", stage, status, text)
         if self.refused is not None:
             return

@@ -127,9 +127,8 @@ class Transfer(Sink):
     def _check_head(self, source: Address, head: Head, offset: int) -> None:
         entry = self._item.entry
         if head.length != entry.size - offset:
-            raise SourceUnavailable(
-                f"{source}: announces {head.length} bytes of {entry.path} from {offset} on; it has {entry.size}"
-            )
+            text = f"{entry.path}: announced with {head.length} bytes from byte {offset} on; its size is {entry.size}"
+            raise VerificationFailed(text, path=entry.path)
         if offset and head.headers.get("content-range") != f"bytes {offset}-{entry.size - 1}/{entry.size}":
             raise SourceUnavailable(f"{source}: does not resume {entry.path} at byte {offset}")
 
