@@ -143,9 +143,8 @@ class _World:
         yield ([self.builds[name]] if name in self.builds else []), True
         if any(wildcard in name for wildcard in "*?["):
             yield [self.builds[known] for known in fnmatch.filter(self.builds, name)], True
-        names_arch = name.endswith((f".{self.arch}", ".noarch", ".i686"))
         for flags in _SELECTIONS:
-            yield [[solvable.id for solvable in self.pool.select(name, flags).solvables()]], names_arch
+            yield [[solvable.id for solvable in self.pool.select(name, flags).solvables()]], False
 
     def members(self, member: Member) -> list[int]:
         """The builds of a group's member."""
@@ -319,7 +318,8 @@ def _load(generation: Generation, arch: str) -> _World:
     for kind, flags in (("primary", 0), ("filelists", solv.Repo.REPO_EXTEND_SOLVABLES)):
         file = solv.xfopen(str(files[kind]))
         if file is None or not repository.add_rpmmd(file, None, flags):
-            raise RepositoryError(f"{files[kind]} cannot be read: {pool.errstr}: import its folder again")
+            reason = " ".join(pool.errstr.split())
+            raise RepositoryError(f"{files[kind]} cannot be read: {reason}: import its folder again")
     pool.addfileprovides()
     pool.createwhatprovides()
     comps = parse_comps(files["group"].read_bytes(), file=str(files["group"])) if "group" in files else Comps()
