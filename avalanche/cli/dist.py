@@ -19,12 +19,14 @@ from avalanche.cli.common import (
     print_rows,
     state_of,
 )
+from avalanche.cluster import Host, Interface
 from avalanche.errors import AvalancheError
 
 if TYPE_CHECKING:
     from avalanche.adapters.distributions import Distributions, Generation
 
 BAR = 30
+EXAMPLE_CARD = Interface("00:00:5e:00:53:01", "192.0.2.1")  # reserved for examples: RFC 7042, RFC 5737
 
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
@@ -86,16 +88,17 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"appliances": closures, "problems": problems})
     else:
-        print_rows(arguments, closures, ("appliance", "packages", "bytes"), none="no appliance could be solved")
+        print_rows(
+            arguments, closures, ("appliance", "hosts", "packages", "bytes"), none="no appliance could be solved"
+        )
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
 
 
 def _closures(arguments: argparse.Namespace, distributions: Distributions) -> tuple[list[dict[str, Any]], list[str]]:
-    """Solve appliances as a host without attributes of its own would be."""
+    """Solve what every host would install; an appliance without hosts is solved for one that might be added."""
     from avalanche.cli.plan import make_planner
-    from avalanche.cluster import Host
 
     state = state_of(arguments)
     planner = make_planner(state, state.config(), distributions)
@@ -105,19 +108,22 @@ def _closures(arguments: argparse.Namespace, distributions: Distributions) -> tu
     names = list(cluster.appliances)
     if arguments.appliance is not None:
         names = [cluster.appliance(arguments.appliance).name]
-    closures: list[dict[str, Any]] = []
-    problems: list[str] = []
+    problems: dict[str, None] = {}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for name in names:
-        try:
-            attributes = planner.attributes(cluster, Host(name, name, 0, 0))
-            compiled = planner.compiled(cluster.appliance(name).root, attributes)
-            manifest = planner.closure(generation.id, compiled.profile)
-        except AvalancheError as error:
-            problems.append(f"{error} (appliance {name})")
-            continue
-        packages = sum(entry.nevra is not None for entry in manifest.entries)
-        closures.append({"appliance": name, "packages": packages, "bytes": manifest.total_bytes})
-    return closures, problems
+        root = cluster.appliance(name).root
+        hosts = [host for host in cluster.hosts.values() if host.appliance == name]
+        for host in hosts or [Host(f"{name}-0-0", name, 0, 0, (EXAMPLE_CARD,))]:
+            try:
+                compiled = planner.compiled(root, planner.attributes(cluster, host))
+                manifest = planner.closure(generation.id, compiled.profile)
+            except AvalancheError as error:
+                problems[f"{error} (appliance {name})"] = None
+                continue
+            packages = sum(entry.nevra is not None for entry in manifest.entries)
+            row = {"appliance": name, "hosts": 0, "packages": packages, "bytes": manifest.total_bytes}
+            rows.setdefault((name, manifest.digest), row)["hosts"] += bool(hosts)
+    return list(rows.values()), list(problems)
 
 
 def _remove(arguments: argparse.Namespace) -> None:

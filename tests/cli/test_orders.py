@@ -106,9 +106,19 @@ def test_a_check_solves_every_appliance_and_reports_all_that_fail(roll: Path) ->
         "gpu": 1,
     }
     assert "ghost" in result.err
-    assert (
-        avalanche("dist", "check", "default", "--appliance", "compute").splitlines()[0] == "APPLIANCE  PACKAGES  BYTES"
+    assert avalanche("dist", "check", "default", "--appliance", "compute").splitlines()[0] == (
+        "APPLIANCE  HOSTS  PACKAGES  BYTES"
     )
+
+
+def test_a_check_solves_for_every_host_there_is(roll: Path) -> None:
+    avalanche("attr", "set", "has_gpu", "1", "--host", "compute-0-1")
+    rows = facts("dist", "check", "default")["appliances"]
+    assert [(row["hosts"], row["packages"]) for row in rows] == [(1, 2), (1, 3)]
+    (roll / "nodes" / "gpu.xml").write_text("<kickstart><package>nix</package></kickstart>")
+    result = run("dist", "check", "default")
+    assert result.status == 1
+    assert "nodes/gpu.xml:1: " in result.err
 
 
 def test_a_check_finds_a_damaged_package(roll: Path, state: State) -> None:
