@@ -377,7 +377,8 @@ class Pool:
         self._idle: dict[Address, list[Connection]] = {}
 
     def __repr__(self) -> str:
-        return f"<Pool {sum(map(len, self._idle.values()))} idle>"
+        idle = [connection for kept in self._idle.values() for connection in kept if not connection.is_closed]
+        return f"<Pool {len(idle)} idle>"
 
     async def begin(self, address: Address, request: Request) -> tuple[Connection, Head]:
         """Send a request over a kept connection or a new one. The caller gives the connection back.

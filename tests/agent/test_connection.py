@@ -1,0 +1,187 @@
+"""The HTTP client, against servers written byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from avalanche.agent.connection import Address, Collector, Head, Pool, Request
+from avalanche.errors import ProtocolError, SourceUnavailable, TransferError, TransferTimeout
+from tests.agent.rig import until
+
+
+class Server:
+    """Sends ``script`` to whoever asks: a list of answers, each a list of chunks; None closes the connection."""
+
+    def __init__(self, *answers: list[bytes], closes: bool = False) -> None:
+        self.answers = list(answers)
+        self.closes = closes
+        self.connections = 0
+        self.requests: list[bytes] = []
+        self.address = Address("http", "127.0.0.1", 1)
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while self.answers:
+                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+                for chunk in self.answers.pop(0):
+                    writer.write(chunk)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+                if self.closes:
+                    break
+            else:
+                await reader.read()
+        writer.close()
+
+    @contextlib.asynccontextmanager
+    async def running(self, *, stall: float = 5.0) -> AsyncIterator[Pool]:
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.address = Address("http", "127.0.0.1", server.sockets[0].getsockname()[1])
+        pool = Pool(stall=stall)
+        try:
+            yield pool
+        finally:
+            pool.close()
+            server.close()
+            for writer in self.writers:
+                writer.close()
+            await asyncio.sleep(0.01)
+
+    async def ask(self, pool: Pool, *, limit: int = 1 << 20) -> tuple[Head, bytes]:
+        connection, head = await pool.begin(self.address, Request("GET", "/x"))
+        sink = Collector(limit)
+        try:
+            await connection.receive(sink)
+        finally:
+            pool.give_back(connection)
+        return head, bytes(sink.data)
+
+
+def answer(body: bytes, *headers: str) -> list[bytes]:
+    return ["\r\n".join(["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *headers, "", ""]).encode() + body]
+
+
+async def test_a_connection_is_used_again() -> None:
+    server = Server(answer(b"one"), answer(b"two"), answer(b""))
+    async with server.running() as pool:
+        assert [(await server.ask(pool))[1] for _ in range(3)] == [b"one", b"two", b""]
+    assert server.connections == 1
+
+
+async def test_a_kept_connection_that_was_closed_meanwhile_is_replaced() -> None:
+    server = Server(answer(b"one"), answer(b"two"), closes=True)
+    async with server.running() as pool:
+        assert [(await server.ask(pool))[1] for _ in range(2)] == [b"one", b"two"]
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"3\r\none\r\n", b"3\r\ntwo\r\n0\r\n\r\n"],
+        [b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"one", b"two"],
+        [b"HTTP/1.1 103 Early\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\no", b"netwo"],
+    ],
+)
+async def test_every_framing_of_http_is_understood(chunks: list[bytes]) -> None:
+    server = Server(chunks, closes=True)
+    async with server.running() as pool:
+        assert (await server.ask(pool))[1] == b"onetwo"
+
+
+async def test_an_answer_without_content_has_no_body() -> None:
+    server = Server([b"HTTP/1.1 204 No Content\r\n\r\n"], answer(b"next"))
+    async with server.running() as pool:
+        assert (await server.ask(pool))[1] == b""
+        assert (await server.ask(pool))[1] == b"next"
+    assert server.connections == 1
+
+
+async def test_a_body_that_ends_early_is_an_error() -> None:
+    server = Server([b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345"], closes=True)
+    async with server.running() as pool:
+        with pytest.raises(SourceUnavailable, match="broke off, 5 bytes before the end"):
+            await server.ask(pool)
+
+
+async def test_a_body_that_is_too_long_is_an_error() -> None:
+    server = Server([b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n12345"])
+    async with server.running() as pool:
+        with pytest.raises(ProtocolError, match="more than the length it announced"):
+            await server.ask(pool)
+
+
+async def test_bytes_nobody_asked_for_end_the_connection() -> None:
+    server = Server(answer(b"one"), answer(b"two"))
+    async with server.running() as pool:
+        assert (await server.ask(pool))[1] == b"one"
+        server.writers[0].write(b"HTTP/1.1 200 OK\r\n")
+        await until(lambda: repr(pool) == "<Pool 0 idle>")
+        assert (await server.ask(pool))[1] == b"two"
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("chunks", [[b""], [b"HTTP/1.1 200"], [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123"]])
+async def test_silence_is_given_up(chunks: list[bytes]) -> None:
+    server = Server(chunks)
+    async with server.running(stall=0.1) as pool:
+        with pytest.raises(TransferTimeout, match=r"no byte for 0\.1 s"):
+            await server.ask(pool)
+
+
+async def test_slow_is_not_silent() -> None:
+    server = Server([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"])
+    async with server.running(stall=0.3) as pool:
+        connection, _ = await pool.begin(server.address, Request("GET", "/x"))
+        sink = Collector(10)
+        receiving = asyncio.ensure_future(connection.receive(sink))
+        for letter in b"slow.":
+            await asyncio.sleep(0.1)
+            server.writers[0].write(bytes([letter]))
+        await receiving
+        assert bytes(sink.data) == b"slow."
+        pool.give_back(connection)
+
+
+async def test_an_answer_larger_than_wanted_is_refused() -> None:
+    server = Server(answer(bytes(1000)))
+    async with server.running() as pool:
+        with pytest.raises(ProtocolError, match="larger than the 999 bytes"):
+            await server.ask(pool, limit=999)
+
+
+async def test_a_port_nobody_listens_on_is_named() -> None:
+    with pytest.raises(SourceUnavailable, match="http://127.0.0.1:1: cannot be reached: Connection refused"):
+        await Pool().begin(Address.parse("http://127.0.0.1:1"), Request("GET", "/"))
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://x:99999", "10.1.1.1"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ProtocolError):
+        Address.parse(url)
+
+
+def test_an_ipv6_address_is_written_in_brackets() -> None:
+    assert str(Address.parse("https://[fd00::1]:8443")) == "https://[fd00::1]:8443"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    garbage=st.binary(max_size=60)
+    | st.lists(st.sampled_from([b"HTTP/1.1 200 OK", b"Content-Length: 4", b"", b"abcd", b"\r\n"])).map(b"\r\n".join)
+)
+async def test_whatever_a_server_sends_the_outcome_is_an_answer_or_an_error_of_ours(garbage: bytes) -> None:
+    server = Server([garbage], closes=True)
+    async with server.running(stall=1.0) as pool:
+        with contextlib.suppress(TransferError, ProtocolError):
+            head, body = await server.ask(pool)
+            assert head.length is None or len(body) == head.length or head.status in (204, 304)
