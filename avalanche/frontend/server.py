@@ -15,6 +15,7 @@ import ssl
 from contextlib import suppress
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from avalanche.config import FrontendConfig
 from avalanche.errors import ConfigError
@@ -56,6 +57,7 @@ def make_runner(services: Services) -> web.AppRunner:
     """Wrap the application with the limits it runs under."""
     return web.AppRunner(
         make_app(services),
+        logger=_protocol_log(),
         access_log=None,  # handlers log what finished, with the facts an operator asks for
         keepalive_timeout=IDLE_SECONDS,
         shutdown_timeout=services.config.frontend.stop_seconds,
@@ -90,6 +92,27 @@ async def _clean(runner: web.AppRunner, stop: _Stop) -> None:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+def _protocol_log() -> logging.Logger:
+    """The logger of the HTTP protocol: what a client broke is one line, or none when a handler told it already."""
+    logger = logging.getLogger("avalanche.frontend.http")
+    if not logger.filters:
+        logger.addFilter(_clients_fault)
+    return logger
+
+
+def _clients_fault(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, ConnectionError):
+        return False
+    if isinstance(error, HttpProcessingError):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        client = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        record.msg, record.args = "malformed request", None
+        record.__dict__.update(facts(client=client, reason=" ".join(error.message.split())[:200]))
+    return True
 
 
 class _Stop:

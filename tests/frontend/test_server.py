@@ -222,6 +222,54 @@ async def test_a_frontend_without_a_state_directory_says_how_to_make_one(state: 
     assert "avalanche init --address ADDRESS" in told.decode()
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"POST /install/events HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+    ],
+)
+async def test_a_malformed_request_is_400_and_one_log_line(
+    state: State, caplog: pytest.LogCaptureFixture, request_: bytes
+) -> None:
+    async with running(state) as rig:
+        target = urlsplit(rig.http)
+        reader, writer = await asyncio.open_connection(target.hostname, target.port)
+        writer.write(request_)
+        assert b" 400 " in await reader.readline()
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    (record,) = [record for record in caplog.records if record.name == "avalanche.frontend.http"]
+    assert (record.levelname, record.getMessage(), record.exc_info) == ("WARNING", "malformed request", None)
+    assert record.facts["client"] == "127.0.0.1"  # type: ignore[attr-defined]
+
+
+async def test_a_client_that_hangs_up_in_mid_answer_is_no_failure_of_ours(
+    ported: State, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path, _ = large(ported)
+    async with running(ported) as rig:
+        target = urlsplit(rig.http)
+        hasty = socket.socket()
+        hasty.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        hasty.connect((target.hostname, target.port))
+        reader, writer = await asyncio.open_connection(sock=hasty)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await reader.readexactly(100)
+        writer.transport.abort()
+        for _ in range(500):
+            if "package broken off" in caplog.text:
+                break
+            await asyncio.sleep(0.01)
+        # The next one is served as if nothing had been.
+        assert (await rig.get(rig.http + "/"))[0] == 200
+    assert "package broken off" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 async def test_a_slow_loris_is_cut_off(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "IDLE_SECONDS", 0.5)
     async with running(state) as rig:
