@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from avalanche.cli.common import (
     state_of,
 )
 from avalanche.cluster import Host, Interface
-from avalanche.errors import AvalancheError
+from avalanche.errors import AvalancheError, ClusterError
 
 if TYPE_CHECKING:
     from avalanche.adapters.distributions import Distributions, Generation
@@ -127,7 +128,17 @@ def _closures(arguments: argparse.Namespace, distributions: Distributions) -> tu
 
 
 def _remove(arguments: argparse.Namespace) -> None:
-    freed = _distributions(arguments).remove(arguments.name, arguments.generation)
+    from avalanche.adapters import orderbook
+
+    distributions = _distributions(arguments)
+    now = time.time()
+    # The lock of the database is held while files go, so that no order can be made for them meanwhile.
+    with opened_database(arguments) as database, database.transaction() as transaction:
+        for order in orderbook.all_orders(transaction):
+            if order.generation == arguments.generation and order.state(now) == "live":
+                cancel = f"cancel it first: avalanche order cancel {order.id}"
+                raise ClusterError(f"{order.host} installs {order.generation} under order {order.id}; {cancel}")
+        freed = distributions.remove(arguments.name, arguments.generation)
     print_facts(arguments, {"removed": arguments.generation, "freed_bytes": freed})
 
 

@@ -14,12 +14,10 @@ from avalanche.adapters import orderbook, schema
 from avalanche.adapters.database import Database, DatabaseUnavailable
 from avalanche.adapters.orderbook import TimelineEvent
 from avalanche.cluster import Appliance, Host, Interface, Setting
-from avalanche.errors import ClusterError, ConfigError, DuplicateHost, OrderRefused, UnknownHost
-from avalanche.messages import Done
+from avalanche.errors import ClusterError, ConfigError, DuplicateHost, UnknownHost
 from avalanche.orders import Order
 
 NOW = 1_795_000_000.0
-TOKEN = "0123456789abcdef"
 
 
 @pytest.fixture
@@ -157,47 +155,6 @@ def test_removing_a_host_removes_all_that_is_its_own(database: Database) -> None
 def test_a_wrong_attribute_is_refused(database: Database, setting: Setting, why: str) -> None:
     with pytest.raises((ClusterError, ConfigError), match=why), database.transaction() as transaction:
         transaction.set_attribute(setting)
-
-
-def test_an_order_comes_back_as_it_was_stored(database: Database) -> None:
-    add(database, host(0))
-    begun = order().begin(TOKEN, NOW + 1)
-    done = begun.finish(Done(TOKEN, "ok"), NOW + 2)
-    with database.transaction() as transaction:
-        orderbook.add_order(transaction, order(), NOW)
-        orderbook.save_order(transaction, order(), begun)
-        assert orderbook.find_order(transaction, begun.id) == begun
-        orderbook.save_order(transaction, begun, done)
-        assert orderbook.find_order(transaction, begun.id) == done
-        assert orderbook.orders_of(transaction, "compute-0-0") == orderbook.all_orders(transaction) == [done]
-        assert orderbook.find_order(transaction, "0" * 16) is None
-
-
-def test_a_host_has_one_live_order_at_most(database: Database) -> None:
-    add(database, host(0))
-    with database.transaction() as transaction:
-        orderbook.add_order(transaction, order(), NOW)
-    with pytest.raises(OrderRefused, match="avalanche order cancel 0f1e2d3c4b5a6978"), database.transaction() as again:
-        orderbook.add_order(again, order("1" * 16), NOW + 1)
-    with database.transaction() as later:
-        orderbook.add_order(later, order("1" * 16, created=NOW + 3600), NOW + 3600)
-
-
-def test_a_repeated_event_is_stored_once_and_the_timeline_is_in_order_of_arrival(database: Database) -> None:
-    add(database, host(0))
-    first = TimelineEvent("compute-0-0", NOW, "stub", "ok", "a", order().id, TOKEN, 2, NOW - 86400, {"packages": 3})
-    second = TimelineEvent("compute-0-0", NOW + 1, "pre", "ok", "b", order().id, TOKEN, 1, NOW - 86500)
-    own = TimelineEvent("compute-0-0", NOW + 2, "profile", "ok", "attempt 1 of 3")
-    with database.transaction() as transaction:
-        orderbook.add_order(transaction, order(), NOW)
-        assert orderbook.add_events(transaction, [first, first]) == 1
-        assert orderbook.add_events(transaction, [first, second, own, own]) == 3
-        assert orderbook.timeline(transaction, "compute-0-0") == [first, second, own, own]
-
-
-def test_events_of_a_host_that_is_gone_are_dropped(database: Database) -> None:
-    with database.transaction() as transaction:
-        assert orderbook.add_events(transaction, [TimelineEvent("compute-0-0", NOW, "stub", "ok", "")]) == 0
 
 
 def test_writers_in_many_threads_wait_for_each_other(database: Database) -> None:

@@ -80,12 +80,17 @@ def test_an_import_of_the_same_folder_is_the_same_generation(roll: Path, state: 
     assert [row["current"] for row in facts("dist", "list")] == [True]
 
 
-def test_a_generation_that_is_not_current_is_removed(roll: Path, state: State) -> None:
+def test_a_generation_that_nobody_installs_any_more_is_removed(roll: Path, state: State) -> None:
     old = facts("dist", "show", "default")["generation"]
+    avalanche("order", "create", "compute-0-0")
     comps = state.root.parent / "comps.xml"
     comps.write_text("<comps><group><id>other</id><name>Other</name></group></comps>")
     avalanche("dist", "import", "default", state.root.parent / "rpms", "--allow-unsigned", "--comps", comps)
     assert len(facts("dist", "list")) == 2
+    result = run("dist", "remove", "default", old)
+    assert result.status == 1
+    assert "compute-0-0 installs" in result.err
+    avalanche("order", "cancel", "compute-0-0")
     assert facts("dist", "remove", "default", old)["removed"] == old
     assert len(facts("dist", "list")) == 1
 
