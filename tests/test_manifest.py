@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avalanche.errors import ProtocolError, VerificationFailed
@@ -67,6 +67,7 @@ def test_an_identity_is_what_a_naive_tree_gives(size: int) -> None:
     assert list(identity.pieces) == (pieces if size > PIECE else [])
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 3 * PIECE), cuts=st.lists(st.integers(0, PIECE), max_size=8))
 def test_an_identity_does_not_depend_on_how_the_bytes_were_cut(size: int, cuts: list[int]) -> None:
     data = data_of(size)
@@ -91,6 +92,7 @@ def entries() -> st.SearchStrategy[Entry]:
     return st.builds(build, st.integers(1, 4 * PIECE), hashes, hashes, hashes, paths, nevras)
 
 
+@settings(deadline=None)
 @given(st.lists(entries(), max_size=5, unique_by=lambda entry: entry.path))
 def test_a_manifest_survives_the_wire(found: list[Entry]) -> None:
     manifest = Manifest(GENERATION, tuple(found))
@@ -110,6 +112,7 @@ def test_the_manifest_of_the_protocol_page_is_read_and_written_byte_for_byte() -
     assert repr(manifest) == "<Manifest g-5d41402abc4b2a76 2 objects, 0.3 MB>"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300) | st.builds(lambda text: (text + "\n").encode(), st.text(max_size=200)))
 def test_any_bytes_are_a_manifest_or_a_protocol_error(data: bytes) -> None:
     with contextlib.suppress(ProtocolError):
@@ -205,6 +208,7 @@ def test_a_path_with_unusual_but_harmless_characters_is_accepted(path: str) -> N
     check_path(path)
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 4 * PIECE), cuts=st.lists(st.integers(0, PIECE), max_size=12))
 def test_what_a_verifier_releases_is_a_prefix_of_whole_pieces(size: int, cuts: list[int]) -> None:
     data = data_of(size)
@@ -219,6 +223,7 @@ def test_what_a_verifier_releases_is_a_prefix_of_whole_pieces(size: int, cuts: l
     assert verifier.is_complete
 
 
+@settings(deadline=None)
 @given(
     size=st.integers(1, 3 * PIECE),
     position=st.integers(0, 3 * PIECE - 1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avalanche.errors import RepositoryError
@@ -94,6 +94,7 @@ def test_entities_are_not_resolved() -> None:
         parse_comps(document, file="c.xml")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text("<>/&;groupidcomps \n", max_size=200).map(str.encode))
 def test_any_bytes_are_comps_or_a_repository_error(data: bytes) -> None:
     with contextlib.suppress(RepositoryError):

@@ -183,28 +183,33 @@ class Distributions:
             return self.store.collect()
 
     def check(self, name: str, progress: Progress = silent) -> tuple[str, ...]:
-        """Read every object of a distribution's current generation; returns a line for each that is damaged.
+        """Read every object of a distribution's generations once; returns a line for each that is damaged.
 
-        A damaged object is no longer trusted afterwards: importing its folder again replaces it.
+        A damaged object is no longer trusted afterwards: importing its folder again replaces it, wherever it is linked.
 
         Raises:
-            RepositoryError: there is no current generation, or another process is importing.
+            RepositoryError: there is no generation, a manifest is damaged, or another process is importing.
         """
-        generation = self.current(name)
-        entries = generation.manifest.entries
-        damaged: list[tuple[Entry, str]] = []
-        for done, entry in enumerate(entries, start=1):
-            reason = _damage(generation.path / entry.path, entry)
+        self.current(name)
+        objects = {
+            _inode(path) or path: (path, entry)
+            for generation in self.generations(name)
+            for entry in generation.manifest.entries
+            for path in [generation.path / entry.path]
+        }
+        damaged: list[tuple[Path, Entry, str]] = []
+        for done, (path, entry) in enumerate(objects.values(), start=1):
+            reason = _damage(path, entry)
             if reason:
-                damaged.append((entry, reason))
-            progress("check", done, len(entries))
+                damaged.append((path, entry, reason))
+            progress("check", done, len(objects))
         if damaged:
             with self._writing():
                 store = self.store
-                for entry, _ in damaged:
+                for _, entry, _ in damaged:
                     store.forget(entry.sha256)
         remedy = f"import the folder of {name} again to replace it"
-        return tuple(f"{generation.path / entry.path}: {reason}: {remedy}" for entry, reason in damaged)
+        return tuple(f"{path}: {reason}: {remedy}" for path, _, reason in damaged)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -236,6 +241,11 @@ def _switch(distribution: Path, generation: str) -> None:
     fresh.symlink_to(Path("generations", generation))
     fresh.replace(distribution / "current")
     sync_directory(distribution)
+
+
+def _inode(path: Path) -> int | None:
+    """What all hard links of a file have in common, or None when it is not there."""
+    return path.stat().st_ino if path.exists() else None
 
 
 def _damage(path: Path, entry: Entry) -> str:

@@ -14,9 +14,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,18 +32,6 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # What file systems answer when they cannot share or copy by themselves; then bytes are read and written.
 _CANNOT = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM)
-
-
-@dataclass(frozen=True)
-class Damage:
-    """An object of the store whose bytes are not what its name says."""
-
-    sha256: str
-    path: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}; import the folder it came from again to replace it"
 
 
 class Store:
@@ -132,27 +120,6 @@ class Store:
                 "make room, import again"
             )
 
-    def verify(self, progress: Callable[[int, int], None] = lambda done, total: None) -> tuple[Damage, ...]:
-        """Read every object and report those that are damaged; importing their folder again replaces them.
-
-        Args:
-            progress: called with objects done and objects in all.
-        """
-        objects = sorted(self._objects())
-        damaged: list[Damage] = []
-        for done, path in enumerate(objects, start=1):
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != path.name:
-                self.forget(path.name)
-                damaged.append(Damage(path.name, path, f"damaged, its SHA-256 is {found[:16]}..."))
-            progress(done, len(objects))
-        for sha256 in self._identities:
-            if not self.path(sha256).exists():
-                self.forget(sha256)
-                damaged.append(Damage(sha256, self.path(sha256), "missing"))
-        return tuple(damaged)
-
     def forget(self, sha256: str) -> None:
         """Stop trusting an object: the next `add` of its bytes compares them, and mends it."""
         self._identities.set(sha256, None)
@@ -185,7 +152,9 @@ class Store:
                 _copy(origin, copy)
                 identity = _hash(copy, source)
                 target = self.path(identity.sha256)
-                target.parent.mkdir(exist_ok=True)
+                if not target.parent.exists():
+                    target.parent.mkdir()
+                    sync_directory(self.root)
                 if target.exists():
                     _mend(target, copy)
                     return identity

@@ -302,6 +302,20 @@ def test_a_damaged_object_is_named_and_importing_again_mends_it_in_place(
     assert victim.stat().st_ino == inode
 
 
+def test_an_older_generation_is_checked_too(
+    take: Import, distributions: Distributions, packages: Path, tmp_path: Path
+) -> None:
+    old = take()
+    fewer = Path(shutil.copytree(packages, tmp_path / "fewer"))
+    next(fewer.rglob("beta*")).unlink()
+    take(fewer)
+    victim = old.object_path("Packages/beta-1.0-1.noarch.rpm")
+    victim.chmod(0o644)
+    victim.write_bytes(b"short")
+    (problem,) = distributions.check("default")
+    assert problem.startswith(f"{victim}: damaged: its size is not the manifest's")
+
+
 @pytest.mark.parametrize("victim", ["Packages/alpha-1.0-1.noarch.rpm", "repodata/repomd.xml.asc", "manifest.jsonl"])
 def test_a_generation_that_lost_a_file_is_built_again(
     take: Import, distributions: Distributions, state: Path, victim: str
