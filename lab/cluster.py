@@ -27,7 +27,7 @@ APPLIANCE = "compute"
 _TICK = 0.1
 _AGENT_PID_SECONDS = 1.0
 _CHECKOUT = Path(__file__).resolve().parent.parent
-_ROLLS = (_CHECKOUT, _CHECKOUT / "lab" / "roll")
+ROLLS = (_CHECKOUT, _CHECKOUT / "lab" / "roll")
 # Far above what was measured: these only end runs that would never end.
 _READY_SECONDS = 120.0
 _READY_SECONDS_PER_HOST = 5.0
@@ -58,13 +58,17 @@ class Cluster:
         var: working folder: ``lab/hosts/NAME`` and ``demo`` in it are replaced.
         repository: an RPM repository of the package maker.
         roots: what hosts share.
+        rolls: what the frontend compiles.
     """
 
-    def __init__(self, settings: Settings, var: Path, *, repository: Path, roots: Roots) -> None:
+    def __init__(
+        self, settings: Settings, var: Path, *, repository: Path, roots: Roots, rolls: Sequence[Path] = ROLLS
+    ) -> None:
         self.settings = settings
         self.var = var
         self._repository = repository
         self._roots = roots
+        self._rolls = rolls
         links = [
             Link(f"compute-0-{number}", host_address(number), settings.rate_mbit) for number in range(settings.hosts)
         ]
@@ -95,8 +99,7 @@ class Cluster:
 
     def prepare(self) -> None:
         """Make the frontend, import the repository, register the hosts and permit their installation; start serving."""
-        self.frontend.init(_ROLLS)
-        self.frontend.command("attr", "set", "lab_packages", self.settings.packages)
+        self.frontend.init(self._rolls)
         self.generation: Generation = self.frontend.import_repository(self._repository)
         for host in self.hosts:
             address = ("--mac", host.link.mac, "--ip", str(host.link.address))

@@ -88,11 +88,13 @@ class Frontend:
         return events
 
     def start(self) -> None:
-        """Start the server and wait until it answers.
+        """Start the server, once an earlier one has ended, and wait until it answers.
 
         Raises:
             CommandFailed: it ended, or did not answer in time; names its log.
         """
+        if self._process is not None:
+            self._process.wait()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 dependent(*self._namespace.command(*self._command("frontend"))),

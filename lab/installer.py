@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ SYSROOT = Path("/mnt/sysroot")
 HOLD = Path("/run/avalanche/hold")
 KICKSTART = Path("/run/install/ks.cfg")
 KEYS = ("RPM-GPG-KEY-avalanche", "RPM-GPG-KEY-packages")
+_REBOOT_SECONDS = 10
 _SHOWN = 4000  # characters of a script's output that a message may hold
 
 
@@ -286,8 +288,20 @@ def requests(handler: Any) -> list[str]:
 def dnf_errors() -> str:
     """Return what dnf complained about first, else its last line."""
     lines = [line.strip() for line in (LAB / "dnf.log").read_text().splitlines() if line.strip()]
-    found = [line for line in lines if _COMPLAINT.search(line)] or lines[-1:]
+    found = list(dict.fromkeys(line for line in lines if _COMPLAINT.search(line))) or lines[-1:]
     return " | ".join(found[:_COMPLAINTS])[:_SHOWN]
+
+
+def end_others() -> None:
+    """End what still runs, as the reboot does: everybody is asked first, and those who do not listen die with us."""
+    deadline = time.monotonic() + _REBOOT_SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGTERM)
+    # The first process inherits every orphan.
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            os.waitpid(-1, os.WNOHANG)
+            time.sleep(0.02)
 
 
 def main() -> int:
@@ -306,6 +320,7 @@ def main() -> int:
         if source.exists():
             (LAB / name).write_bytes(source.read_bytes())
     put("result.json", {"problem": problem, "times": installation.times, "ended": time.time()})
+    end_others()
     return 1 if problem else 0
 
 

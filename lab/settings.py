@@ -11,7 +11,6 @@ from lab.faults import Fault, parse_faults
 _MODES = ("install", "download")
 _PLANES = ("http",)
 _LATER = ("auto", "relay", "swarm")
-_PACKAGES = ("everything", "core")  # groups of the lab's repository
 _MAX_HOSTS = 250
 
 
@@ -25,7 +24,6 @@ class Settings:
         mode: ``install``, or ``download`` (dnf downloads and installs nothing).
         plane: how bytes travel.
         faults: what goes wrong.
-        packages: group the hosts install: ``everything`` (about 410 packages) or ``core`` (half of them).
     """
 
     hosts: int = 4
@@ -33,11 +31,10 @@ class Settings:
     mode: str = "install"
     plane: str = "http"
     faults: tuple[Fault, ...] = ()
-    packages: str = "everything"
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Read HOSTS, RATE, MODE, PLANE, FAULTS and PACKAGES; what is missing or empty has its default.
+    """Read HOSTS, RATE, MODE, PLANE and FAULTS; what is missing or empty has its default.
 
     Raises:
         ConfigError: one of them makes no sense; says what would.
@@ -51,7 +48,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         mode=_choice("MODE", environment.get("MODE") or "install", _MODES),
         plane=_choice("PLANE", plane, _PLANES),
         faults=parse_faults(environment.get("FAULTS", "")),
-        packages=_choice("PACKAGES", environment.get("PACKAGES") or "everything", _PACKAGES),
     )
     hit = sum(int(fault.amount) for fault in settings.faults if fault.is_on_hosts)
     if hit > settings.hosts:
