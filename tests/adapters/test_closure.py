@@ -476,4 +476,6 @@ def download(address: str, directory: Path, *specs: str) -> None:
          "--downloadonly", "install", *specs],
         check=False, capture_output=True, text=True,
     )  # fmt: skip
+    for home in (directory / "cache").glob("*/pubring"):  # dnf leaves an agent behind
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
     assert result.returncode == 0, result.stdout + result.stderr
