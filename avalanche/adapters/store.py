@@ -69,7 +69,8 @@ class Store:
             identity = self.put(source)
             if _source_key(source.stat()) != _source_key(before):
                 raise RepositoryError(f"{source} changed while it was copied: import again when it is at rest")
-            self._sources.set(_source_key(before), identity.sha256)
+            with no_room_as_store_full(self.root, 4096):
+                self._sources.set(_source_key(before), identity.sha256)
             return identity
 
     def put(self, source: Path) -> Identity:
@@ -110,8 +111,10 @@ class Store:
 
         Raises:
             StoreFull: says how much is needed and how much is free.
+            RepositoryError: a file is not there, or may not be looked at.
         """
-        new = [stat for stat in map(Path.stat, sources) if self._known(stat) is None]
+        with _as_repository_error(self.root):
+            new = [stat for stat in map(Path.stat, sources) if self._known(stat) is None]
         needed = sum(-(-stat.st_size // 4096) * 4096 for stat in new)
         free = free_bytes(self.root)
         if needed > free and not self._shares_blocks_with(sources[0]):
@@ -245,11 +248,11 @@ def free_bytes(path: Path) -> int:
 
 
 @contextmanager
-def _as_repository_error(source: Path) -> Iterator[None]:
+def _as_repository_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RepositoryError(f"{source}: {error.strerror or error}") from error
+        raise RepositoryError(f"{error.filename or path}: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -254,6 +254,13 @@ def test_links_are_followed_but_not_in_circles_and_sources_and_hidden_files_are_
     ]
 
 
+def test_a_link_that_leads_nowhere_is_named(take: Import, packages: Path, tmp_path: Path) -> None:
+    odd = Path(shutil.copytree(packages, tmp_path / "odd"))
+    (odd / "Packages" / "gone.rpm").symlink_to("nowhere")
+    with pytest.raises(RepositoryError, match=r"odd/Packages/gone\.rpm: No such file"):
+        take(odd)
+
+
 def test_a_name_no_host_could_ask_for_is_refused(take: Import, packages: Path, tmp_path: Path) -> None:
     odd = shutil.copytree(packages, tmp_path / "odd")
     shutil.copy(next(odd.rglob("alpha*.rpm")), os.fsencode(odd) + b"/Packages/\xff.rpm")
