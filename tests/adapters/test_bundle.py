@@ -10,6 +10,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import avalanche
 from avalanche.adapters.bundle import MAX_BYTES, build_bundle
 
 # What an installing host has; the lead's floor check sets it to a Python 3.9 without our libraries.
@@ -30,9 +31,15 @@ def test_two_builds_are_the_same_bytes() -> None:
     assert build_bundle() == build_bundle()
 
 
-def test_only_sources_and_licences_are_in_it() -> None:
-    assert {Path(name).suffix for name in names() if "LICENSE" not in name.upper()} == {".py", ".j2"}
+def test_only_sources_templates_and_licences_are_in_it() -> None:
+    others = [name for name in names() if not name.startswith("avalanche/templates/") and "LICENSE" not in name]
+    assert {Path(name).suffix for name in others} == {".py"}
     assert {name for name in names() if "__pycache__" in name or "/tests/" in name} == set()
+
+
+def test_what_the_agent_reads_at_run_time_is_in_it() -> None:
+    templates = Path(avalanche.__file__).parent / "templates"
+    assert {f"avalanche/templates/{file.name}" for file in templates.iterdir()} <= set(names())
 
 
 def test_the_frontend_stays_at_home() -> None:

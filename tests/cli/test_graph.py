@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from avalanche.adapters.state import State
 from avalanche.profile import parse_profile
 from tests.frontend.rig import avalanche, make_roll, run
 
@@ -44,6 +45,32 @@ def test_why_is_the_path_of_edges(roll: Path) -> None:
     assert told.splitlines() == ["compute", f"base  {roll}/graphs/default/test.xml:2"]
     result = run("graph", "why", "--root", "compute", "--roll", roll, "gpu")
     assert (result.status, result.err) == (1, "compute does not select gpu with these attributes\n")
+
+
+def test_a_host_of_the_database_is_as_good_as_a_root(state: State) -> None:
+    avalanche("host", "add", "compute-0-0")
+    assert avalanche("graph", "order", "compute-0-0") == "base\ncompute\n"
+    assert avalanche("graph", "check", "compute-0-0") == ""
+    (edge,) = json.loads(avalanche("graph", "why", "compute-0-0", "base", "--json"))
+    assert (edge["source"], edge["target"], edge["line"]) == ("compute", "base", 2)
+
+
+def test_a_frontend_without_rolls_says_which_setting_is_empty(state: State) -> None:
+    settings = state.config_file.read_text().replace(f'rolls = ["{state.root.parent}/roll"]', "rolls = []")
+    state.config_file.write_text(settings)
+    avalanche("host", "add", "compute-0-0")
+    for command in (("kickstart", "compute-0-0"), ("order", "create", "compute-0-0")):
+        result = run(*command)
+        assert (result.status, result.err.count("\n")) == (1, 1)
+        assert "frontend.rolls is empty" in result.err
+
+
+def test_a_cycle_of_order_pairs_is_one_line_with_its_place(roll: Path) -> None:
+    pairs = '<order head="base"><tail>compute</tail></order>\n<order head="compute"><tail>base</tail></order>'
+    (roll / "graphs" / "default" / "cycle.xml").write_text(f"<graph>\n{pairs}\n</graph>")
+    result = run("graph", "check", "--root", "compute", "--roll", roll)
+    assert (result.status, result.err.count("\n")) == (1, 1)
+    assert "graphs/default/cycle.xml:" in result.err
 
 
 def test_a_later_roll_overrides(roll: Path, tmp_path: Path) -> None:
