@@ -121,8 +121,3 @@ def _orders() -> None:
         sa.UniqueConstraint("order_id", "attempt", "seq", name="uq_av_events_order_id_attempt_seq"),
     )
     op.create_index("ix_av_events_host_id_id", "av_events", ["host_id", "id"])
-
-
-def downgrade() -> None:
-    for table in ("events", "attempts", "orders", "attributes", "interfaces", "hosts", "appliances", "revision"):
-        op.drop_table(f"av_{table}")
