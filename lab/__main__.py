@@ -38,11 +38,10 @@ def demo() -> None:
 
 
 def down() -> None:
-    """Remove what runs left on the disk: hosts' folders and the demo's state. Nothing else outlives a run."""
-    from lab.cluster import clear, locked
+    """End a run of this checkout, and remove hosts' folders and the demo's state. Nothing else outlives a run."""
+    from lab.cluster import take_down
 
-    with locked(_var()):
-        clear(_var())
+    take_down(_var())
 
 
 def _var() -> Path:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -196,12 +199,28 @@ def locked(var: Path) -> Iterator[None]:
     """
     folder = var / "lab"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise AvalancheError(f"another run works in {var}: wait for it, or set VAR to another folder") from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
         yield
+
+
+def take_down(var: Path) -> None:
+    """End a run that works in the folder, if there is one, and remove what runs left there."""
+    lock = var / "lab/lock"
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Who holds the lock has written its number into it, and everything it started dies with it.
+            os.kill(int(file.read()), signal.SIGKILL)
+            fcntl.flock(file, fcntl.LOCK_SH)
+    clear(var)
 
 
 def clear(var: Path) -> None:

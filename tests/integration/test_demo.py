@@ -1,0 +1,91 @@
+"""The command ``python -m lab demo`` itself, as ``make demo`` runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.host import Roots
+
+pytestmark = pytest.mark.lab
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-m", "lab"]
+
+
+@pytest.fixture
+def var(repository: Path, roots: Roots) -> Iterator[Path]:
+    folder = ROOT / "var" / "test" / "demo"
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def environment(var: Path, **settings: str) -> dict[str, str]:
+    own = {"HOSTS": "2", "RATE": "1000", "MODE": "download", "PLANE": "", "FAULTS": ""}
+    return {**os.environ, **own, **settings, "VAR": str(var)}
+
+
+def test_a_killed_host_is_reported_and_a_slow_one_finishes(var: Path) -> None:
+    faults = "kill:1@30%,slow:1@40%"
+    done = subprocess.run(
+        [*COMMAND, "demo"], cwd=ROOT, env=environment(var, FAULTS=faults), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((var / "demo/result.json").read_text())
+    killed, slow = result["hosts"]
+    assert (killed["killed"], killed["verified"], killed["download_seconds"]) == (True, False, None)
+    assert (slow["killed"], slow["verified"], slow["packages"]) == (False, True, 408)
+    assert slow["install_seconds"] is None
+    # At 40 % of the rate a host needs at least two and a half times as long as its bytes need.
+    assert result["ratio"] > 2.4
+    assert (result["faults"], result["mode"], result["hosts_total"]) == (faults, "download", 2)
+    assert "compute-0-1" in done.stdout
+
+
+def processes_naming(folder: Path) -> list[str]:
+    listing = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
+    return [line for line in listing.splitlines() if str(folder) in line]
+
+
+def test_a_demo_that_is_killed_leaves_nothing_but_files(var: Path) -> None:
+    with subprocess.Popen([*COMMAND, "demo"], cwd=ROOT, env=environment(var), stderr=subprocess.PIPE) as demo:
+        agent = var / "lab/hosts/compute-0-0/agent.pid"
+        while not agent.exists():
+            assert demo.poll() is None
+            time.sleep(0.1)
+        assert Path(f"/proc/{agent.read_text().strip()}").exists()
+        assert processes_naming(var)
+        demo.kill()
+    deadline = time.monotonic() + 10
+    while processes_naming(var) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not processes_naming(var)
+    assert not Path(f"/proc/{agent.read_text().strip()}").exists()
+    assert str(var) not in Path("/proc/mounts").read_text()
+    subprocess.run([*COMMAND, "down"], cwd=ROOT, env=environment(var), check=True)
+    assert not (var / "lab/hosts").exists() and not (var / "demo").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"PLANE": "relay"}, "PLANE=relay does not exist yet: this version has PLANE=http\n"),
+        ({"HOSTS": "none"}, "HOSTS=none: must be a whole number from 1 to 250\n"),
+    ],
+)
+def test_a_demo_that_cannot_run_says_so_in_one_line_and_changes_nothing(
+    var: Path, settings: dict[str, str], reason: str
+) -> None:
+    done = subprocess.run(
+        [*COMMAND, "demo"], cwd=ROOT, env=environment(var, **settings), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
+    assert not var.exists()
