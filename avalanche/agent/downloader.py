@@ -113,8 +113,8 @@ class Downloader:
                 break
             demands += 1
         while not self.is_held and self._prefetch and self._may_prefetch(demands):
-            if self._prefetch[0].state is not State.ABSENT:
-                self._prefetch.popleft()  # it was demanded before its turn came
+            if self._prefetch[0].state is not State.ABSENT or self._prefetch[0].has_arrived:
+                self._prefetch.popleft()  # the installer asked for it before its turn came
             elif not self._start(self._prefetch, is_alone=False):
                 break
         self._judge_room()
@@ -203,6 +203,11 @@ class Downloader:
             await self._arrive(item, Transfer(item, slot, self.figures.count))
         except AvalancheError as error:
             self._fail(item, error)
+            return
+        except Exception as error:
+            # One object's fault must not leave the installer waiting for ever, nor end the install.
+            log.exception("transfer crashed path=%s", item.entry.path)
+            self._fail(item, TransferError(f"{item.entry.path}: a fault of the agent: {type(error).__name__}: {error}"))
             return
         if not item.has_arrived and item.entry.nevra is not None:
             self.figures.packages += 1

@@ -69,7 +69,7 @@ class Agent:
             Exception: a fault of the agent itself, wherever it happened.
         """
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._crashed)
+        loop.set_exception_handler(self._log_fault)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, 0)
         log.info("agent started version=%s host=%s order=%s", __version__, self._order.host, self._order.order)
@@ -178,15 +178,10 @@ class Agent:
         task.add_done_callback(self._task_ended)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            self._crash(task.exception())
-
-    def _crashed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A fault outside the tasks of the agent: in a callback, or in a task nobody waits for."""
-        self._crash(context.get("exception") or RuntimeError(str(context.get("message"))))
-
-    def _crash(self, error: Optional[BaseException]) -> None:
-        if not self._end.done() and error is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._end.done():
             self._end.set_exception(error)
-        else:
-            log.error("fault while ending", exc_info=error)
+
+    def _log_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A fault in a callback or in one client's task: what else is under way goes on."""
+        log.error("fault %s", context.get("message"), exc_info=context.get("exception"))

@@ -160,7 +160,7 @@ async def test_an_answer_larger_than_wanted_is_refused() -> None:
 
 
 async def test_a_port_nobody_listens_on_is_named() -> None:
-    with pytest.raises(SourceUnavailable, match="http://127.0.0.1:1: cannot be reached: Connection refused"):
+    with pytest.raises(SourceUnavailable, match=r"http://127\.0\.0\.1:1: cannot be reached: Connection refused"):
         await Pool().begin(Address.parse("http://127.0.0.1:1"), Request("GET", "/"))
 
 

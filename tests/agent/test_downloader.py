@@ -6,12 +6,14 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avalanche.agent import trouble
 from avalanche.agent.downloader import DEMANDS, PREFETCHES
 from avalanche.agent.item import State
+from avalanche.agent.transfer import Transfer
 from tests.agent.faulty import Certificates, Fault, FaultyFrontend, Generation
 from tests.agent.rig import Rig, until
 
@@ -180,7 +182,9 @@ async def test_what_the_installer_has_not_taken_is_never_dropped(frontend: Fault
         assert kept
         for path in reversed(list(frontend.generation.objects)):
             await rig.get("/" + path)
-    assert {len(frontend.asked(item.entry.path)) for item in kept} == {1}
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 20)
+    # Neither what was kept nor what the installer took before its turn came is fetched again.
+    assert {len(frontend.asked(path)) for path in frontend.generation.objects} == {1}
 
 
 async def test_an_object_larger_than_the_cap_is_served_all_the_same(frontend: FaultyFrontend, folder: Path) -> None:
@@ -200,6 +204,20 @@ async def test_the_installer_is_told_no_when_its_order_has_ended_and_the_fronten
         frontend.always[SMALL] = Fault(status=503)
         answer = await rig.get("/" + SMALL)
     assert (answer.status, b"has ended the order" in answer.body) == (502, True)
+
+
+async def test_a_fault_of_the_agent_costs_one_object(
+    frontend: FaultyFrontend, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def divide(transfer: Transfer, *ignored: object) -> None:
+        1 / 0  # noqa: B018
+
+    async with Rig(frontend, folder) as rig:
+        with monkeypatch.context() as patch:
+            patch.setattr(Transfer, "_check_head", divide)
+            answer = await rig.get("/" + SMALL)
+            assert (answer.status, b"ZeroDivisionError" in answer.body) == (502, True)
+        assert (await rig.get("/" + SMALL)).body == frontend.generation.objects[SMALL]
 
 
 async def test_the_cache_is_gone_at_the_end(frontend: FaultyFrontend, folder: Path) -> None:
