@@ -1,9 +1,9 @@
 """Swarm tokens and tickets: who may ask the tracker, and who may ask a peer (docs/protocol.md, section 9).
 
-A *token* says "this host installs this generation from this address until then"; frontend and trackers share the key that signs it. A
-*ticket* says "this host may fetch from you"; the tracker signs it with a key that only it, the frontend and that one parent know, so that
-a host can check tickets without being able to forge tokens or tickets for others. Part of what an installing host runs: Python 3.9,
-standard library only.
+A *token* says "this host installs this generation from this address until then"; frontend and trackers share the key
+that signs it. A *ticket* says "this host may fetch from you"; the tracker signs it with a key that only it, the
+frontend and that one parent know, so that a host can check tickets without being able to forge tokens or tickets for
+others. Part of what an installing host runs: Python 3.9, standard library only.
 """
 
 from __future__ import annotations
@@ -135,7 +135,8 @@ def sign_ticket(key: bytes, ticket: Ticket) -> str:
 
 
 def verify_ticket(key: bytes, text: str, *, address: str, generation: str, now: float) -> Ticket:
-    """Read a ticket that came from ``address`` at ``now``, by the tracker's clock, to a parent that holds ``generation``.
+    """Read a ticket that came from ``address`` at ``now``, by the tracker's clock, to a parent that holds
+    ``generation``.
 
     Raises:
         TokenRefused: it is forged, malformed, expired, another child's, or for another generation.

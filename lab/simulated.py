@@ -1,0 +1,163 @@
+"""What `lab.simulator` simulates: the world, its hosts, and how a run ended."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from avalanche.manifest import PIECE
+from tracker.chains import Policy
+from tracker.flow import ObjectId, PeerId
+from tracker.lookup import Ask, Blame, Peer
+from tracker.standing import Report
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a simulation is about. Rates in bytes per second, sizes in bytes, times in seconds.
+
+    Attributes:
+        hosts, racks, objects: how many hosts, in how many racks; the sizes of the objects in canonical order.
+        rate, frontend_rate: of every host's link, each way, and of the frontend's (None: the same).
+        piece: what is verified and relayed at once.
+        latency: of a hop, beside the time on the wire: switch queues, wake-ups, verification.
+        round_trip: of a lookup.
+        ahead, batch: objects are asked for in batches of so many bytes, each as soon as all but ``ahead`` bytes before
+            it are there.
+        window: bytes requested at parents at once.
+        dead: silence after which a parent is dead.
+        stalled: a parent that says it has bytes and sends none for so long is left.
+        starved: a request that gets nothing for so long is complained of.
+    """
+
+    hosts: int = 16
+    racks: int = 1
+    objects: tuple[int, ...] = ()
+    rate: float = 3_000_000.0
+    frontend_rate: float | None = None
+    piece: int = PIECE
+    latency: float = 0.002
+    round_trip: float = 0.005
+    ahead: int = 16 * MIB
+    batch: int = 4 * MIB
+    window: int = 2 * MIB
+    dead: float = 1.2
+    stalled: float = 1.2
+    starved: float = 3.0
+    policy: Policy = field(default_factory=Policy)
+    known_slow: frozenset[str] = frozenset()
+
+
+def package_sizes(total: int, count: int, *, seed: int = 1) -> tuple[int, ...]:
+    """Sizes like those of an appliance's closure: log-normal, median about a tenth of the mean, ``total`` bytes
+    together.
+    """
+    chance = random.Random(seed)
+    weights = [min(chance.lognormvariate(0.0, 2.0), 60.0) for _ in range(count)]
+    scale = total / sum(weights)
+    return tuple(max(1, int(weight * scale)) for weight in weights)
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A child's open question to a parent, and how far it was answered."""
+
+    child: Host
+    parent: Host
+    thing: ObjectId
+    sent: int
+    last: float
+    offered: float
+    told: float = 0.0
+    open: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """A parent's connection to one child: requests in order, and pieces on their way."""
+
+    requests: dict[ObjectId, Request] = field(default_factory=dict)
+    on_the_way: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    """An installing host, or the frontend, and what it went through."""
+
+    name: str
+    peer: Peer
+    up: float
+    down: float
+    wants: tuple[ObjectId, ...] = ()
+    starts: float = 0.0
+    leaves_after: float | None = None
+    alive: bool = False
+    stopped: bool = False
+    stingy: bool = False
+    lies: bool = False
+    corrupt: bool = False
+    started: bool = False
+    finished: float | None = None
+    have: dict[ObjectId, int] = field(default_factory=dict)
+    given: dict[ObjectId, PeerId] = field(default_factory=dict)
+    requests: dict[ObjectId, Request] = field(default_factory=dict)
+    lines: dict[PeerId, Connection] = field(default_factory=dict)
+    turns: deque[PeerId] = field(default_factory=deque)
+    sending: bool = False
+    down_free: float = 0.0
+    uploaded: int = 0
+    uploaded_lately: deque[tuple[float, int]] = field(default_factory=deque)
+    received_lately: deque[tuple[float, int]] = field(default_factory=deque)
+    best_ingress: float = 0.0
+    slow_since: dict[PeerId, float] = field(default_factory=dict)
+    quiet_until: float = 0.0
+    cursor: int = 0
+    asked: int = 0
+    received: int = 0
+    unasked: list[Ask] = field(default_factory=list)
+    waiting: set[ObjectId] = field(default_factory=set)
+    done: list[ObjectId] = field(default_factory=list)
+    blames: list[Blame] = field(default_factory=list)
+    asking: bool = False
+    next_lookup: float = 0.0
+    place: int | None = None
+    registered_at: int = -1
+    lookups: int = 0
+    tracker_lost: float | None = None
+    longest_wait_for_dead: float = 0.0
+    died: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Host {self.name} {len(self.have)} objects, finished {self.finished}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a simulation ended.
+
+    Attributes:
+        seconds: from its start to its last byte, for every host that lived; None: it did not finish.
+        limit: the least time a single host can need for everything over its own link.
+        frontend_copies: bytes the frontend sent, as a share of all objects.
+        copies: the same for each host.
+        waited_for_dead: the longest time any host waited for a parent that was dead.
+        reports: what the tracker would write into the hosts' timelines.
+    """
+
+    seconds: dict[str, float | None]
+    limit: float
+    frontend_copies: float
+    copies: dict[str, float]
+    waited_for_dead: float
+    lookups: int
+    reports: tuple[Report, ...]
+    events: int
+
+    def ratio(self, *, besides: Sequence[str] = ()) -> float:
+        """The slowest host's seconds to the limit; infinite when one did not finish."""
+        seconds = [value for name, value in self.seconds.items() if name not in besides]
+        return float("inf") if None in seconds else max(value for value in seconds if value is not None) / self.limit

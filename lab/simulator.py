@@ -1,0 +1,499 @@
+"""Thousands of installing hosts on a virtual clock, with the tracker's real decisions (`tracker.chains`) and seeded
+faults.
+
+A discrete-event model of the relay plane of docs/protocol.md, section 11: pieces of 256 KiB that are relayed once they
+are verified, a window of open requests, objects assigned ahead, heartbeats, lookups. Links are modelled per piece: a
+sender serves its children in turn, a receiver takes pieces one after the other, a hop costs a latency. What is not
+modelled: TCP, processors, disks.
+
+The same seed gives the same run, event for event.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from lab.simulated import Connection, Host, Outcome, Request, World
+from tracker.chains import Chains, PeerReplaced
+from tracker.flow import FRONTEND, ObjectId, PeerId
+from tracker.lookup import Answer, Ask, Blame, Lookup, Peer, Registration
+from tracker.standing import Report
+
+
+class Simulation:
+    """One run. Arrange faults with the verbs, then `run`."""
+
+    def __init__(self, world: World, *, seed: int = 0) -> None:
+        self.world = world
+        self.now = 0.0
+        self.chance = random.Random(seed)
+        self.objects: dict[ObjectId, int] = {f"o{number:05d}": size for number, size in enumerate(world.objects)}
+        self.frontend = Host(
+            "frontend", Peer(FRONTEND, "frontend", "", "", "", "", 0), world.frontend_rate or world.rate, 1e12
+        )
+        self.frontend.have = dict(self.objects)
+        self.frontend.alive = True
+        self.hosts = {host.name: host for host in map(self._make_host, range(world.hosts))}
+        self._by_id = {host.peer.id: host for host in [self.frontend, *self.hosts.values()]}
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = itertools.count()
+        self._handled = 0
+        self._tracker_up = True
+        self._tracker_life = 0
+        self.reports: list[Report] = []
+        self.chains = self._new_chains()
+        for host in self.hosts.values():
+            # Hosts leave a barrier within some milliseconds of each other, in any order.
+            self.at(self.chance.uniform(0.0, 0.02), partial(self._start, host))
+
+    def __repr__(self) -> str:
+        return f"<Simulation {len(self.hosts)} hosts at {self.now:.3f} s>"
+
+    def _new_chains(self) -> Chains:
+        return Chains(self.world.policy, is_known_slow=self.world.known_slow.__contains__)
+
+    def _make_host(self, number: int) -> Host:
+        rack = str(number % self.world.racks)
+        name = f"compute-{rack}-{number // self.world.racks}"
+        peer = Peer(
+            f"{number:016x}",
+            name,
+            rack,
+            f"{number:016x}",
+            "g-0000000000000000",
+            f"10.1.{number // 250}.{number % 250 + 1}",
+            40000,
+        )
+        return Host(name, peer, self.world.rate, self.world.rate, wants=tuple(self.objects))
+
+    # --- the world's verbs ---
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        """Do ``action`` at ``when``."""
+        heapq.heappush(self._events, (max(when, self.now), next(self._count), action))
+
+    def start_late(self, name: str, when: float) -> None:
+        """The host begins at ``when``."""
+        self.hosts[name].starts = when
+
+    def kill(self, name: str, when: float) -> None:
+        """The host loses power: no farewell, no reset; its children find out by the silence."""
+        self.at(when, lambda: self._kill(self.hosts[name]))
+
+    def leave(self, name: str, *, after: float) -> None:
+        """The host says good-bye ``after`` so many seconds when it has all it wants."""
+        self.hosts[name].leaves_after = after
+
+    def stop(self, name: str, when: float, seconds: float) -> None:
+        """The host (or ``frontend``) stands still for a while and goes on."""
+        self.at(when, lambda: self._stop(self._named(name), seconds))
+
+    def slow(self, name: str, when: float, share: float, *, up: bool = True, down: bool = False) -> None:
+        """From ``when`` on the host's link has only ``share`` of its rate."""
+        self.at(when, lambda: self._slow(self.hosts[name], share, up, down))
+
+    def withhold(self, name: str, when: float, *, lies: bool = True) -> None:
+        """From ``when`` on the host keeps its connections alive and sends no bytes; when it ``lies``, it says that it
+        has none.
+        """
+        self.at(when, lambda: self._withhold(self.hosts[name], lies))
+
+    def corrupt(self, name: str, when: float) -> None:
+        """From ``when`` on the host sends bytes that fail their hash."""
+        self.at(when, lambda: setattr(self.hosts[name], "corrupt", True))
+
+    def want(self, name: str, things: Sequence[ObjectId]) -> None:
+        """The host's appliance wants just these objects."""
+        self.hosts[name].wants = tuple(things)
+
+    def restart_tracker(self, when: float, seconds: float) -> None:
+        """The tracker is killed, and comes back empty."""
+        self.at(when, self._lose_tracker)
+        self.at(when + seconds, self._regain_tracker)
+
+    def run(self, *, until: float = 3600.0) -> Outcome:
+        """Run until every living host has what it wants, or ``until``."""
+        while self._events and self.now <= until:
+            self.now, _, action = heapq.heappop(self._events)
+            self._handled += 1
+            action()
+            if self._handled % 64 == 0 and self._is_over():
+                break
+        total = sum(self.objects.values())
+        living = [host for host in self.hosts.values() if host.finished is not None or host.alive or not host.started]
+        return Outcome(
+            seconds={host.name: None if host.finished is None else host.finished - host.starts for host in living},
+            limit=total / min(self.world.rate, self.frontend.up),
+            frontend_copies=self.frontend.uploaded / total,
+            copies={host.name: host.uploaded / total for host in self.hosts.values()},
+            waited_for_dead=max(host.longest_wait_for_dead for host in self.hosts.values()),
+            lookups=sum(host.lookups for host in self.hosts.values()),
+            reports=tuple(self.reports),
+            events=self._handled,
+        )
+
+    def _is_over(self) -> bool:
+        return all(host.finished is not None or (host.started and not host.alive) for host in self.hosts.values())
+
+    def _named(self, name: str) -> Host:
+        return self.frontend if name == "frontend" else self.hosts[name]
+
+    # --- faults ---
+
+    def _start(self, host: Host) -> None:
+        if self.now < host.starts:
+            self.at(host.starts, lambda: self._start(host))
+            return
+        host.starts, host.started, host.alive = self.now, True, True
+        self._look_up(host)
+        self._watch(host)
+
+    def _kill(self, host: Host) -> None:
+        if host.alive and host.finished is None:
+            host.alive, host.died = False, self.now
+            for request in list(host.requests.values()):
+                self._close(request)
+            self._silence(host)
+
+    def _silence(self, parent: Host) -> None:
+        """Its children notice after the time that counts as death."""
+        if parent is self.frontend:
+            return  # there is no other; it is tried again until it answers
+        since = self.now
+        for child in self._children(parent):
+            self.at(since + self.world.dead + self.chance.uniform(0.0, 0.1), partial(self._miss, child, parent))
+
+    def _children(self, parent: Host) -> list[Host]:
+        return [self._by_id[child] for child, line in parent.lines.items() if line.requests]
+
+    def _miss(self, child: Host, parent: Host) -> None:
+        if child.alive and not child.stopped and (not parent.alive or parent.stopped):
+            self._lose(child, parent, "dead")
+
+    def _stop(self, host: Host, seconds: float) -> None:
+        if host.alive:
+            host.stopped = True
+            self._silence(host)
+            self.at(self.now + seconds, lambda: self._go_on(host))
+
+    def _go_on(self, host: Host) -> None:
+        host.stopped = False
+        for request in host.requests.values():
+            request.last = self.now  # its own clocks start anew
+        self._send(host)
+        for request in host.requests.values():
+            self._send(request.parent)
+        if host is not self.frontend:
+            for parent in [
+                p for p in dict.fromkeys(request.parent for request in host.requests.values()) if not p.alive
+            ]:
+                self._lose(host, parent, "dead")
+            self._look_up(host)
+
+    def _slow(self, host: Host, share: float, up: bool, down: bool) -> None:
+        host.up *= share if up else 1.0
+        host.down *= share if down else 1.0
+
+    def _withhold(self, host: Host, lies: bool) -> None:
+        host.stingy, host.lies = True, lies
+
+    def _lose_tracker(self) -> None:
+        self._tracker_up = False
+
+    def _regain_tracker(self) -> None:
+        self._tracker_up = True
+        self._tracker_life += 1
+        self.chains = self._new_chains()
+
+    # --- lookups ---
+
+    def _look_up(self, host: Host) -> None:
+        """Ask the tracker now, unless a lookup is under way."""
+        if host.asking or not host.alive or host.stopped:
+            return
+        host.asking = True
+        self.at(self.now + self.world.round_trip / 2, lambda: self._arrive(host))
+
+    def _look_up_in_time(self, host: Host) -> None:
+        if self.now >= host.next_lookup:
+            self._look_up(host)
+
+    def _arrive(self, host: Host) -> None:
+        if not self._tracker_up:
+            lost = host.tracker_lost = self.now if host.tracker_lost is None else host.tracker_lost
+            host.asking = False
+            pause = min(1.0, 0.2 + (self.now - lost)) * self.chance.uniform(0.5, 1.5)
+            self.at(self.now + pause, lambda: self._look_up(host))
+            if self.now - lost > 5.0 and not host.requests:
+                self._fetch_alone(host)
+            return
+        host.tracker_lost = None
+        host.lookups += 1
+        lookup = self._compose(host)
+        try:
+            answer = self.chains.lookup(host.peer, lookup, now=self.now, chance=self.chance.random())
+        except PeerReplaced:  # pragma: no cover -- every simulated host starts once
+            raise AssertionError(f"{host.name} was replaced") from None
+        self.reports += self.chains.reports()
+        size = 250 + 4 * len(lookup.asks) + 350 * len({*answer.give} - {None})
+        self.at(
+            self.now + self.world.round_trip / 2 + size / self.frontend.up, lambda: self._hear(host, lookup, answer)
+        )
+
+    def _compose(self, host: Host) -> Lookup:
+        register = None
+        if host.registered_at != self._tracker_life:
+            host.registered_at = self._tracker_life
+            have = tuple(thing for thing, got in host.have.items() if got == self.objects[thing])
+            fetch = tuple((thing, parent, self._left(host, thing)) for thing, parent in host.given.items())
+            register = Registration(frozenset(host.wants), host.place, have, fetch)
+            host.unasked += [Ask(thing, self._left(host, thing)) for thing in host.waiting]
+            host.waiting.clear()
+        asks = host.unasked + self._new_asks(host)
+        state = "fetching" if host.finished is None else "complete"
+        if (
+            host.finished is not None
+            and host.leaves_after is not None
+            and self.now >= host.finished + host.leaves_after
+        ):
+            state = "leaving"
+        lookup = Lookup(tuple(asks), tuple(host.done), (), tuple(host.blames), register, state, host.received)
+        host.unasked, host.done, host.blames = [], [], []
+        return lookup
+
+    def _left(self, host: Host, thing: ObjectId) -> int:
+        return self.objects[thing] - host.have.get(thing, 0)
+
+    def _new_asks(self, host: Host) -> list[Ask]:
+        """The batches that are due. When one is due depends on progress alone, so that a host ahead in a chain asks
+        before those behind it.
+        """
+        asks: list[Ask] = []
+        while self._is_due(host) and len(asks) < 512:
+            thing = host.wants[host.cursor]
+            host.cursor += 1
+            host.asked += self.objects[thing]
+            asks.append(Ask(thing, self._left(host, thing)))
+        return asks
+
+    def _is_due(self, host: Host) -> bool:
+        begun = host.asked - host.asked % self.world.batch
+        return host.cursor < len(host.wants) and begun < host.received + self.world.ahead
+
+    def _hear(self, host: Host, lookup: Lookup, answer: Answer) -> None:
+        host.asking = False
+        if not host.alive or lookup.state == "leaving":
+            self._depart(host)
+            return
+        if answer.register:
+            host.registered_at = -1
+            host.unasked += lookup.asks
+            self._look_up(host)
+            return
+        for ask, parent in zip(lookup.asks, answer.give, strict=True):
+            if parent is None:  # WAIT
+                host.waiting.add(ask.thing)
+            else:
+                self._give(host, ask.thing, parent)
+        for thing, parent in answer.moves:
+            self._give(host, thing, parent)
+            host.quiet_until = self.now + 1.5
+        self._request_more(host)
+        host.place = answer.place
+        host.next_lookup = self.now + answer.next
+        self.at(host.next_lookup, lambda: self._look_up_in_time(host))
+        if host.unasked or host.blames:
+            self._look_up(host)
+
+    def _depart(self, host: Host) -> None:
+        if host.alive:
+            host.alive, host.died = False, self.now
+            for child in self._children(host):
+                self.at(self.now + self.world.latency, partial(self._lose, child, host, "refused"))
+
+    def _give(self, host: Host, thing: ObjectId, parent: PeerId) -> None:
+        host.waiting.discard(thing)
+        if self._left(host, thing) == 0:
+            return
+        if thing in host.requests and host.requests[thing].parent.peer.id != parent:
+            self._close(host.requests[thing])
+        host.given[thing] = parent
+
+    def _fetch_alone(self, host: Host) -> None:
+        for thing in [t for t in host.wants if self._left(host, t) > 0][:2]:
+            self._give(host, thing, FRONTEND)
+        self._request_more(host)
+
+    # --- requests ---
+
+    def _request_more(self, host: Host) -> None:
+        """Open requests in canonical order up to the window."""
+        wanted = sum(self._left(host, thing) for thing in host.requests)
+        for thing, parent in sorted(host.given.items()):
+            if thing in host.requests:
+                continue
+            if wanted >= self.world.window and host.requests:
+                break
+            wanted += self._left(host, thing)
+            self._open(host, thing, self._by_id[parent])
+
+    def _open(self, child: Host, thing: ObjectId, parent: Host) -> None:
+        request = Request(child, parent, thing, child.have.get(thing, 0), self.now, self.now)
+        child.requests[thing] = request
+        if (not parent.alive or parent.stopped) and parent is not self.frontend:
+            delay = self.world.dead if not parent.finished else self.world.latency
+            self.at(self.now + delay, lambda: self._miss(child, parent))
+        line = parent.lines.setdefault(child.peer.id, Connection())
+        if child.peer.id not in parent.turns:
+            parent.turns.append(child.peer.id)
+        line.requests[thing] = request
+        self.at(self.now + self.world.latency, lambda: self._send(parent))
+
+    def _close(self, request: Request) -> None:
+        request.open = False
+        request.child.requests.pop(request.thing, None)
+        line = request.parent.lines.get(request.child.peer.id)
+        if line is not None and line.requests.get(request.thing) is request:
+            del line.requests[request.thing]
+
+    def _lose(self, child: Host, parent: Host, why: str, thing: ObjectId | None = None) -> None:
+        """The child leaves a parent: everything open there is asked for anew."""
+        things = [t for t, p in child.given.items() if p == parent.peer.id]
+        if not child.alive or not things:
+            return
+        if not parent.alive:
+            oldest = min((child.requests[t].last for t in things if t in child.requests), default=self.now)
+            child.longest_wait_for_dead = max(child.longest_wait_for_dead, self.now - max(parent.died, oldest))
+        for lost in things:
+            if lost in child.requests:
+                self._close(child.requests[lost])
+            del child.given[lost]
+            child.unasked.append(Ask(lost, self._left(child, lost), parent.peer.id))
+        child.blames.append(Blame(parent.peer.id, why, thing))
+        child.quiet_until = self.now + 1.5
+        self._look_up(child)
+
+    # --- bytes ---
+
+    def _send(self, parent: Host) -> None:
+        """Put the next piece on the wire, if the wire is free."""
+        if parent.sending or not parent.alive or parent.stopped or parent.stingy:
+            return
+        for _ in range(len(parent.turns)):
+            child = parent.turns[0]
+            parent.turns.rotate(-1)
+            line = parent.lines[child]
+            if line.on_the_way >= 2 or self._by_id[child].stopped:
+                continue
+            for request in line.requests.values():
+                ready = parent.have.get(request.thing, 0) - request.sent
+                if ready > 0:
+                    self._put(parent, line, request, min(ready, self.world.piece))
+                    return
+
+    def _put(self, parent: Host, line: Connection, request: Request, size: int) -> None:
+        child = request.child
+        request.sent += size
+        line.on_the_way += 1
+        parent.sending = True
+        sent = self.now + size / parent.up
+        arrived = child.down_free = max(sent, child.down_free + size / child.down, self.now + size / child.down)
+        parent.uploaded += size
+        parent.uploaded_lately.append((sent, size))
+        self.at(sent, lambda: self._sent(parent))
+        self.at(arrived + self.world.latency, lambda: self._receive(line, request, size, bad=parent.corrupt))
+
+    def _sent(self, parent: Host) -> None:
+        parent.sending = False
+        self._send(parent)
+
+    def _receive(self, line: Connection, request: Request, size: int, *, bad: bool) -> None:
+        line.on_the_way -= 1
+        child, thing = request.child, request.thing
+        if request.open and child.alive:
+            child.received_lately.append((self.now, size))
+            if bad:
+                self._lose(child, request.parent, "corrupt", thing)
+            else:
+                request.last = self.now
+                child.have[thing] = child.have.get(thing, 0) + size
+                child.received += size
+                if self._is_due(child):
+                    self._look_up(child)
+                if child.have[thing] == self.objects[thing]:
+                    self._complete(child, request)
+                self._send(child)
+        self._send(request.parent)
+
+    def _complete(self, child: Host, request: Request) -> None:
+        self._close(request)
+        child.given.pop(request.thing, None)
+        child.done.append(request.thing)
+        self._request_more(child)
+        if child.cursor >= len(child.wants) and not (child.given or child.waiting or child.unasked):
+            child.finished = self.now
+            if child.leaves_after is not None:
+                self.at(self.now + child.leaves_after, lambda: self._look_up(child))
+            self._look_up(child)
+
+    # --- watching parents ---
+
+    def _watch(self, host: Host) -> None:
+        """Every quarter of a second: is a parent slow, does a request starve?"""
+        if not host.alive or host.finished is not None:
+            return
+        self.at(self.now + 0.25, lambda: self._watch(host))
+        ingress = self._rate(host.received_lately)
+        host.best_ingress = max(host.best_ingress, ingress)
+        if host.stopped:
+            return
+        if not host.received_lately or host.received_lately[-1][0] < self.now - 0.5:
+            host.quiet_until = max(host.quiet_until, self.now + 1.5)  # a gap spoils every rate measured over a second
+        for parent in dict.fromkeys(request.parent for request in host.requests.values()):
+            if parent is not self.frontend and parent.alive and not parent.stopped:
+                self._watch_pace(host, parent, ingress)
+        for request in list(host.requests.values()):
+            if (
+                request.parent.alive
+                and (not request.parent.stopped or request.parent is self.frontend)
+                and request.open
+            ):
+                self._watch_progress(host, request)
+
+    def _watch_pace(self, host: Host, parent: Host, ingress: float) -> None:
+        line = parent.lines.get(host.peer.id)
+        requests = [] if line is None else line.requests.values()
+        backlog = 0 if parent.lies else sum(parent.have.get(request.thing, 0) - request.sent for request in requests)
+        is_slow = (
+            backlog >= 65536
+            and self._rate(parent.uploaded_lately) < 0.6 * parent.best_ingress > 0
+            and ingress < 0.85 * parent.best_ingress
+        )
+        if not is_slow or self.now < host.quiet_until or self.now < host.starts + 1.5:
+            host.slow_since.pop(parent.peer.id, None)
+        elif self.now - host.slow_since.setdefault(parent.peer.id, self.now) >= 0.5:
+            host.quiet_until = self.now + 1.5
+            host.blames.append(Blame(parent.peer.id, "slow"))
+            self._look_up(host)
+
+    def _watch_progress(self, host: Host, request: Request) -> None:
+        silent = self.now - request.last
+        claims = not request.parent.lies and request.parent.have.get(request.thing, 0) > request.sent
+        oldest = next(iter(request.parent.lines[host.peer.id].requests))
+        request.offered = max(request.offered, request.last) if claims and request.thing == oldest else self.now
+        if self.now - request.offered > self.world.stalled and request.parent is not self.frontend:
+            self._lose(host, request.parent, "stalled")
+        elif request.thing == oldest and silent > self.world.starved and self.now - request.told >= 1.0:
+            request.told = self.now
+            host.blames.append(Blame(request.parent.peer.id, "starved", request.thing))
+            self._look_up(host)
+
+    def _rate(self, lately: deque[tuple[float, int]]) -> float:
+        while lately and lately[0][0] < self.now - 1.0:
+            lately.popleft()
+        return sum(size for at, size in lately if at <= self.now)

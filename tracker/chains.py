@@ -1,0 +1,419 @@
+"""The chain rule: from whom each installing host fetches each object (docs/protocol.md, section 10.2; decision 0051).
+
+Pure: clock and chance are arguments, nothing is read or written elsewhere. All state is soft. The lab's simulator runs
+this very code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from tracker.flow import FRONTEND, Flow, ObjectId, PeerId
+from tracker.line import Line
+from tracker.lookup import WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
+from tracker.standing import HEALTHY, SLOW, SUSPECT, Patience, Report, Standing
+from tracker.starvation import Starvation
+
+ADVANCE_SECONDS = 0.05
+"""What time brings is looked at so often."""
+PAUSE_SECONDS = 2.0
+"""A longer time between two looks means that this process stood still."""
+FORGOTTEN_KEPT = 10_000
+"""Peers that fell silent and are remembered, so that they cannot take their old places when they come back."""
+
+
+class PeerReplaced(Exception):  # a fact about the asker, which must stop; not a failure
+    """A newer start of the same host has taken this one's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The parameters of the chain rule; times in seconds. Why they are what they are: decision 0051.
+
+    Attributes:
+        cohort: hosts that come within this time of each other are lined up by rack; later ones go behind them.
+        seam: a host whose parent stands in another rack, or that is known to be slow, waits so long after its coming
+            for the others.
+        settle: after a restart nobody gets a parent so long: others are about to say what they hold.
+        recall: after a restart hosts may take their former places so long.
+        starved: a child that still starves so long after it said so is moved, unless its parent starves too.
+        pace: lookups per second over all hosts that the tracker aims at.
+        next_range: shortest and longest time between lookups of one host.
+    """
+
+    cohort: float = 2.0
+    seam: float = 0.3
+    settle: float = 1.5
+    recall: float = 10.0
+    starved: float = 0.9
+    pace: float = 80.0
+    next_range: tuple[float, float] = (0.5, 5.0)
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(slots=True)
+class _Member:
+    peer: Peer
+    entered: float
+    seen: float
+    next: float
+    wants: frozenset[ObjectId] = frozenset()
+    state: str = "fetching"
+    moved: float = float("-inf")
+    received: int = 0
+    grew: float = float("-inf")
+    moves: dict[ObjectId, PeerId] = field(default_factory=dict)
+    waits: set[ObjectId] = field(default_factory=set)
+
+
+class Chains:
+    """Who is whose parent, for every object, among all hosts that install now."""
+
+    def __init__(
+        self, policy: Policy | None = None, *, is_known_slow: Callable[[str], bool] = lambda host: False
+    ) -> None:
+        """``is_known_slow`` says of a host's name whether earlier installs found it slow; it begins at the end then."""
+        self.policy = policy or Policy()
+        self._is_known_slow = is_known_slow
+        self._standing = Standing(self.policy.patience)
+        self._starvation = Starvation(self.policy.starved)
+        self._line = Line(self.policy.cohort)
+        self._flow = Flow()
+        self._members: dict[PeerId, _Member] = {}
+        self._by_host: dict[str, PeerId] = {}
+        self._forgotten: dict[PeerId, None] = {}
+        self._replaced: dict[str, list[PeerId]] = {}
+        self._reports: list[Report] = []
+        self._advanced = float("-inf")
+        self._began: float | None = None
+        self._restarted = False
+
+    def __repr__(self) -> str:
+        return f"<Chains {len(self._members)} hosts, {self._flow!r}>"
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def find(self, peer: PeerId) -> Peer | None:
+        """The peer with this id, or None."""
+        member = self._members.get(peer)
+        return None if member is None else member.peer
+
+    def open_asks(self, peer: PeerId) -> int:
+        """Objects that ``peer`` has asked for and neither finished nor dropped."""
+        return len(self._flow.fetches(peer)) if peer in self._members else 0
+
+    def reports(self) -> list[Report]:
+        """What should be read in the hosts' timelines, since the last call."""
+        reports, self._reports = self._reports, []
+        return reports
+
+    def lookup(self, peer: Peer, lookup: Lookup, *, now: float, chance: float) -> Answer:
+        """Take in what ``peer`` says and answer what it asks.
+
+        Args:
+            now: any clock that does not jump, in seconds.
+            chance: a random number in [0, 1).
+
+        Raises:
+            PeerReplaced: a newer start of this host is known; this one must stop.
+        """
+        member = self._members.get(peer.id)
+        if lookup.state == "leaving":
+            if member is not None:
+                self._forget(member, now)
+            return Answer(give=(WAIT,) * len(lookup.asks))
+        if member is None:
+            if lookup.registration is None:
+                self._check_replaced(peer)
+                return Answer(give=(WAIT,) * len(lookup.asks), register=True)
+            member = self._enter(peer, now)
+        comes_back = lookup.registration is not None and peer.id in self._forgotten
+        member.peer, member.seen, member.state = peer, now, lookup.state
+        if lookup.received > member.received:
+            member.received, member.grew = lookup.received, now
+        was_silent = self._standing.heard(peer.id)
+        self._take_in(member, lookup, now)
+        if was_silent or comes_back:
+            self._forgotten.pop(peer.id, None)
+            self._send_to_end(member, now)
+        self.advance(now)
+        give = tuple(self._give(member, ask, now) for ask in lookup.asks)
+        moves, member.moves = tuple(member.moves.items()), {}
+        member.next = self._next(member, chance)
+        return Answer(give, moves, member.next, self._line.place(peer.id))
+
+    def advance(self, now: float) -> None:
+        """Do what time brings: forget the silent, judge the slow, serve those who wait."""
+        gap = now - self._advanced
+        if gap < ADVANCE_SECONDS:
+            return
+        self._advanced = now
+        if gap > PAUSE_SECONDS:
+            # This process stood still, or is new: silence meanwhile proves nothing.
+            for member in self._members.values():
+                member.seen = now
+        for member in [m for m in self._members.values() if now - m.seen > 3 * m.next + 3]:
+            self._forget(member, now)
+            self._forgotten[member.peer.id] = None
+            if len(self._forgotten) > FORGOTTEN_KEPT:
+                del self._forgotten[next(iter(self._forgotten))]
+        self._judge(now)
+        self._find_starvers(now)
+        for member in self._members.values():
+            for thing in list(member.waits):
+                self._move(member, thing, now)
+
+    # --- taking in ---
+
+    def _enter(self, peer: Peer, now: float) -> _Member:
+        self._check_replaced(peer)
+        older = self._by_host.get(peer.host)
+        if older is not None:
+            self._forget(self._members[older], now)
+            self._replaced[peer.host] = [*self._replaced.get(peer.host, [])[-7:], older]
+        if self._began is None:
+            self._began = now
+        member = self._members[peer.id] = _Member(peer, now, now, self.policy.next_range[1])
+        self._by_host[peer.host] = peer.id
+        self._flow.enter(peer.id, peer.rack)
+        self._standing.enter(peer.id, known_slow=self._is_known_slow(peer.host))
+        self._line.enter(peer.id, rack=peer.rack, rank=self._standing.rank(peer.id), now=now)
+        return member
+
+    def _check_replaced(self, peer: Peer) -> None:
+        if peer.id in self._replaced.get(peer.host, ()):
+            raise PeerReplaced(f"a newer start of {peer.host} has taken the place of this one")
+
+    def _forget(self, member: _Member, now: float) -> None:
+        peer = member.peer.id
+        del self._members[peer], self._by_host[member.peer.host]
+        self._line.leave(peer)
+        self._standing.forget(peer)
+        self._starvation.forget(peer)
+        self._flow.forget(peer)
+        self._empty(peer, now)
+
+    def _take_in(self, member: _Member, lookup: Lookup, now: float) -> None:
+        peer = member.peer.id
+        if lookup.registration is not None:
+            member.wants = lookup.registration.wants
+            self._place_again(peer, lookup.registration, now)
+            for thing in lookup.registration.have:
+                self._flow.hold(peer, thing, now)
+            for thing, parent, left in lookup.registration.fetch:
+                self._register_fetch(member, thing, parent, left, now)
+        for thing in lookup.done:
+            self._flow.hold(peer, thing, now)
+            self._settle(member, thing)
+        for thing in lookup.dropped:
+            self._flow.drop(peer, thing)
+            self._settle(member, thing)
+        for blame in lookup.blames:
+            if blame.parent != peer:
+                self._hear(member, blame, now)
+
+    def _register_fetch(self, member: _Member, thing: ObjectId, parent: PeerId, left: int, now: float) -> None:
+        peer = member.peer.id
+        if self._flow.holds(peer, thing):
+            return
+        if parent == peer or parent in self._flow.descendants(peer, thing):
+            # Two claims that contradict each other must not become a circle.
+            self._flow.fetch(peer, thing, WAIT, left, now)
+            member.waits.add(thing)
+        else:
+            self._flow.fetch(peer, thing, parent, left, now)
+
+    def _place_again(self, peer: PeerId, registration: Registration, now: float) -> None:
+        """After a restart the line gets its former order from its hosts' memory; at another time nobody chooses."""
+        if registration.place is not None and self._began is not None and now - self._began < self.policy.recall:
+            self._restarted = True
+            self._line.return_to(peer, registration.place)
+
+    def _settle(self, member: _Member, thing: ObjectId) -> None:
+        member.moves.pop(thing, None)
+        member.waits.discard(thing)
+        self._starvation.settle(member.peer.id, thing)
+
+    def _hear(self, member: _Member, blame: Blame, now: float) -> None:
+        child, until = member.peer, now + self.policy.patience.ban
+        accused = self.find(blame.parent)
+        if blame.parent == FRONTEND and blame.why != "starved":
+            return  # there is no other of its kind; that it starves a child clears the child, though
+        if blame.why == "dead":
+            self._standing.called_dead(child.id, blame.parent, now)
+        elif blame.why == "refused":
+            self._standing.ban(child.id, blame.parent, until)
+        elif blame.why == "stalled":
+            self._leave(member, blame.parent, now)
+        elif blame.why == "corrupt":
+            self._hear_corrupt(child, blame, accused, now)
+        elif blame.why == "starved" and blame.thing is not None:
+            fetch = self._flow.fetch_of(child.id, blame.thing)
+            if fetch is not None and fetch.parent == blame.parent:
+                self._starvation.complain(child.id, blame.thing, blame.parent, now)
+        elif blame.why == "slow" and accused is not None and self._may_complain(member, blame.parent, now):
+            self._standing.slow_edge(child.id, blame.parent, now)
+
+    def _hear_corrupt(self, child: Peer, blame: Blame, accused: Peer | None, now: float) -> None:
+        host = blame.parent if accused is None else accused.host
+        if not self._standing.sent_garbage(child.id, child.host, blame.parent, host) or accused is None:
+            return
+        text = f"{child.host} got bytes of {blame.thing or 'an object'} from {host} that fail their hash"
+        if self._standing.is_condemned(blame.parent):
+            text += f"; it is not the first one, and nobody fetches from {host} any more"
+        self._report(accused, "corrupt", text)
+        self._send_to_end(self._members[blame.parent], now)
+
+    def _may_complain(self, member: _Member, parent: PeerId, now: float) -> bool:
+        """Whether a slow edge means anything: both ends have found their pace, and nobody shares the uplink."""
+        patience = self.policy.patience
+        quiet = patience.quiet if self._standing.rank(member.peer.id) == HEALTHY else patience.quiet_suspect
+        return (
+            member.state == "fetching"
+            and now - member.entered >= quiet
+            and now - member.moved >= quiet
+            and parent in self._members
+            and now - self._members[parent].moved >= patience.quiet
+            and sum(self._standing.rank(other) != SLOW for other in self._flow.children_served(parent)) <= 1
+        )
+
+    def _report(self, peer: Peer, status: str, text: str) -> None:
+        self._reports.append(Report(peer.host, peer.order, status, text))
+
+    # --- deciding ---
+
+    def _judge(self, now: float) -> None:
+        for peer, rank, is_news in self._standing.decide(now):
+            member = self._members[peer]
+            host = member.peer.host
+            if not is_news:
+                self._line.keep_with_rank(peer, rank)
+                continue
+            if rank == HEALTHY:
+                self._report(member.peer, "restored", f"{host} was not the slow one; it serves like the others again")
+            else:
+                self._report(member.peer, "slow", f"{host} delivers or takes bytes slowly; it goes behind the others")
+            self._send_to_end(member, now)
+
+    def _find_starvers(self, now: float) -> None:
+        """Find who holds a chain up: of all that starve, the first one's parent."""
+        for child, thing, parent in self._starvation.ripe(now):
+            if not self._is_excused(parent, thing, now):
+                self._starvation.help(child, thing, now)
+                self._leave(self._members[child], parent, now)
+                self._move(self._members[child], thing, now)
+
+    def _leave(self, child: _Member, parent: PeerId, now: float) -> None:
+        """``child`` got nothing from ``parent``, which should have had it."""
+        if not self._standing.left(child.peer.id, parent, now):
+            return
+        accused = self._members[parent]
+        if self._standing.withheld(child.peer.host, parent):
+            text = f"{accused.peer.host} keeps bytes back from several hosts; it goes behind the others"
+            self._report(accused.peer, "slow", text)
+        self._send_to_end(accused, now)
+
+    def _is_excused(self, parent: PeerId, thing: ObjectId, now: float) -> bool:
+        """Whether ``parent`` cannot have ``thing`` yet: it starves too, or is busy with what comes before.
+
+        One that just got another parent for saying so must deliver, and so must one that told us it has the object.
+        """
+        member = self._members.get(parent)
+        if member is None:
+            return parent == FRONTEND
+        recent, held = now - 3 * self.policy.starved, self._flow.holds_since(parent, thing)
+        if held is not None:
+            return held > recent
+        fetch = self._flow.fetch_of(parent, thing)
+        waits = fetch is not None and fetch.parent is WAIT
+        starves = self._starvation.is_believed(parent, now, after_help=self.policy.patience.ban)
+        return waits or starves or member.grew > recent
+
+    def _empty(self, parent: PeerId, now: float) -> None:
+        """Move every child of ``parent`` elsewhere."""
+        pairs = [(thing, child) for thing, children in self._flow.children(parent).items() for child in children]
+        for thing, child in pairs:
+            self._move(self._members[child], thing, now, avoid=parent)
+
+    def _send_to_end(self, member: _Member, now: float) -> None:
+        """Who lost a child, or is slow, goes behind the others; what it fetches and who fetched from it is moved."""
+        peer = member.peer.id
+        self._line.send_to_end(peer, rank=self._standing.rank(peer), now=now)
+        self._empty(peer, now)
+        for thing in list(self._flow.fetches(peer)):
+            self._move(member, thing, now)
+
+    def _move(self, member: _Member, thing: ObjectId, now: float, avoid: PeerId | None = None) -> None:
+        """Give ``member`` the parent for ``thing`` that it would get if it asked now; it hears of it at its next
+        lookup.
+        """
+        fetch = self._flow.fetch_of(member.peer.id, thing)
+        assert fetch is not None
+        parent = self._choose(member, thing, now, avoid)
+        if parent is None or parent == fetch.parent:  # None is WAIT
+            return
+        if fetch.parent is not WAIT:
+            member.moved = now
+        self._flow.fetch(member.peer.id, thing, parent, fetch.left, fetch.since)
+        member.waits.discard(thing)
+        member.moves[thing] = parent
+
+    def _next(self, member: _Member, chance: float) -> float:
+        shortest, longest = self.policy.next_range
+        seconds = min(max(len(self._members) / self.policy.pace, shortest), longest)
+        if member.waits or self._standing.is_deciding():
+            seconds = shortest / 2
+        return seconds * (0.75 + 0.5 * chance)
+
+    # --- choosing ---
+
+    def _give(self, member: _Member, ask: Ask, now: float) -> PeerId | None:
+        peer = member.peer.id
+        self._settle(member, ask.thing)
+        earlier = self._flow.fetch_of(peer, ask.thing)
+        since = now if earlier is None else earlier.since
+        self._flow.fetch(peer, ask.thing, WAIT, ask.left, since)
+        parent = self._choose(member, ask.thing, now, ask.avoid)
+        if parent is WAIT:
+            member.waits.add(ask.thing)
+        else:
+            self._flow.fetch(peer, ask.thing, parent, ask.left, since)
+        return parent
+
+    def _choose(self, member: _Member, thing: ObjectId, now: float, avoid: PeerId | None) -> PeerId | None:
+        """The parent: the nearest one ahead of ``member`` that has, fetches or will fetch ``thing``; WAIT; FRONTEND."""
+        peer = member.peer.id
+        if self._is_settling(now) or (now - member.entered < self.policy.seam and self._line.is_at_seam(peer)):
+            return WAIT
+        below, rank = self._flow.descendants(peer, thing), self._standing.rank(peer)
+
+        def is_fit(other: PeerId) -> bool:
+            serves = self._standing.rank(other) == HEALTHY or (
+                rank != HEALTHY and self._standing.rank(other) == SUSPECT
+            )
+            return serves and other != avoid and other not in below and self._standing.may_serve(other, peer, now)
+
+        ahead = (other for other in self._line.ahead(peer) if self._will_have(other, thing) and is_fit(other))
+        found = self._idlest(ahead, peer) if rank == SLOW else next(ahead, None)
+        # Who stands behind may yet come to depend on this one, unless it has the object or gets it another way.
+        behind = (other for other in self._line.behind(peer) if self._flow.gets(other, thing) and is_fit(other))
+        return found or next(behind, FRONTEND)
+
+    def _will_have(self, peer: PeerId, thing: ObjectId) -> bool:
+        member = self._members[peer]
+        return self._flow.asked(peer, thing) or (member.state == "fetching" and thing in member.wants)
+
+    def _is_settling(self, now: float) -> bool:
+        """Whether the tracker was restarted just now, and does not know yet who holds what."""
+        return self._restarted and self._began is not None and now - self._began < self.policy.settle
+
+    def _idlest(self, candidates: Iterator[PeerId], child: PeerId) -> PeerId | None:
+        """The first that serves nobody else, else the first: a slow host shall take nothing from the others."""
+        first = None
+        for other in candidates:
+            if not self._flow.children_served(other) - {child} - self._standing.silent():
+                return other
+            first = first or other
+        return first

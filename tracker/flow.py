@@ -1,0 +1,176 @@
+"""Who fetches which object from whom: the bookkeeping under the chain rule. Decides nothing.
+
+Everything is derived where it changes, so that no counter can leak: a peer that is forgotten takes its edges along.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+PeerId = str
+ObjectId = str
+
+FRONTEND: PeerId = "frontend"
+"""The parent of last resort; never a member."""
+
+HOLDERS_KEPT = 64
+"""Holders of an object that are remembered per rack, the latest ones: memory is bounded whatever the cluster's size."""
+
+
+@dataclass(slots=True)
+class Fetch:
+    """A peer wants an object: from ``parent``, or from nobody yet (None); ``left`` bytes are missing."""
+
+    parent: PeerId | None
+    left: int
+    since: float
+
+
+@dataclass(slots=True)
+class _Node:
+    rack: str
+    fetches: dict[ObjectId, Fetch] = field(default_factory=dict)
+    holds: dict[ObjectId, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Served:
+    """What a parent's children still want from it. Kept for unknown parents too: children may register before them."""
+
+    children: dict[ObjectId, set[PeerId]] = field(default_factory=dict)
+    edges: dict[PeerId, int] = field(default_factory=dict)
+
+    def add(self, child: PeerId, thing: ObjectId) -> None:
+        self.children.setdefault(thing, set()).add(child)
+        self.edges[child] = self.edges.get(child, 0) + 1
+
+    def remove(self, child: PeerId, thing: ObjectId) -> None:
+        self.children[thing].remove(child)
+        if not self.children[thing]:
+            del self.children[thing]
+        self.edges[child] -= 1
+        if not self.edges[child]:
+            del self.edges[child]
+
+
+class Flow:
+    """The chains of all objects."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[PeerId, _Node] = {}
+        self._holders: dict[tuple[ObjectId, str], dict[PeerId, None]] = {}
+        self._served: dict[PeerId, _Served] = {}
+
+    def __repr__(self) -> str:
+        return f"<Flow {len(self._nodes)} peers, {len(self._served)} of them parents>"
+
+    # --- changes ---
+
+    def enter(self, peer: PeerId, rack: str) -> None:
+        """Begin to know ``peer``."""
+        assert peer != FRONTEND
+        assert peer not in self._nodes
+        self._nodes[peer] = _Node(rack)
+
+    def forget(self, peer: PeerId) -> None:
+        """Drop a peer and what it asked. Its children keep the edge to it until they ask again."""
+        for thing in [*self._nodes[peer].fetches, *self._nodes[peer].holds]:
+            self.drop(peer, thing)
+        del self._nodes[peer]
+
+    def fetch(self, peer: PeerId, thing: ObjectId, parent: PeerId | None, left: int, since: float) -> None:
+        """``peer`` fetches ``thing`` from ``parent`` from now on; it asked for it at ``since``."""
+        self.drop(peer, thing)
+        self._nodes[peer].fetches[thing] = Fetch(parent, left, since)
+        if parent is not None:
+            self._served.setdefault(parent, _Served()).add(peer, thing)
+
+    def hold(self, peer: PeerId, thing: ObjectId, now: float) -> None:
+        """``peer`` has the whole of ``thing``."""
+        self.drop(peer, thing)
+        node = self._nodes[peer]
+        node.holds[thing] = now
+        holders = self._holders.setdefault((thing, node.rack), {})
+        holders[peer] = None
+        if len(holders) > HOLDERS_KEPT:
+            self.drop(next(iter(holders)), thing)
+
+    def drop(self, peer: PeerId, thing: ObjectId) -> None:
+        """``peer`` neither has nor wants ``thing``."""
+        node = self._nodes[peer]
+        if thing in node.fetches:
+            self._cut(peer, thing)
+            del node.fetches[thing]
+        elif thing in node.holds:
+            del node.holds[thing]
+            holders = self._holders[thing, node.rack]
+            del holders[peer]
+            if not holders:
+                del self._holders[thing, node.rack]
+
+    def _cut(self, peer: PeerId, thing: ObjectId) -> None:
+        """Take away the edge to the parent, and its load."""
+        fetch = self._nodes[peer].fetches[thing]
+        if fetch.parent is None:
+            return
+        served = self._served[fetch.parent]
+        served.remove(peer, thing)
+        if not served.children:
+            del self._served[fetch.parent]
+
+    # --- questions ---
+
+    def knows(self, peer: PeerId) -> bool:
+        """Whether ``peer`` has entered and was not forgotten."""
+        return peer in self._nodes
+
+    def holds(self, peer: PeerId, thing: ObjectId) -> bool:
+        """Whether ``peer`` has the whole of ``thing``."""
+        return peer in self._nodes and thing in self._nodes[peer].holds
+
+    def holds_since(self, peer: PeerId, thing: ObjectId) -> float | None:
+        """When ``peer`` said that it has the whole of ``thing``, or None."""
+        return self._nodes[peer].holds.get(thing) if peer in self._nodes else None
+
+    def fetch_of(self, peer: PeerId, thing: ObjectId) -> Fetch | None:
+        """How ``peer`` fetches ``thing``, or None."""
+        return self._nodes[peer].fetches.get(thing) if peer in self._nodes else None
+
+    def fetches(self, peer: PeerId) -> dict[ObjectId, Fetch]:
+        """Everything ``peer`` fetches; to be read, not changed."""
+        return self._nodes[peer].fetches
+
+    def asked(self, peer: PeerId, thing: ObjectId) -> bool:
+        """Whether ``peer`` fetches or holds ``thing``."""
+        return self.fetch_of(peer, thing) is not None or self.holds(peer, thing)
+
+    def gets(self, peer: PeerId, thing: ObjectId) -> bool:
+        """Whether ``peer`` holds ``thing`` or has a parent for it."""
+        fetch = self.fetch_of(peer, thing)
+        return self.holds(peer, thing) or (fetch is not None and fetch.parent is not None)
+
+    def children(self, parent: PeerId) -> dict[ObjectId, set[PeerId]]:
+        """Who fetches what from ``parent``; to be read, not changed."""
+        served = self._served.get(parent)
+        return {} if served is None else served.children
+
+    def has_child(self, parent: PeerId, thing: ObjectId) -> bool:
+        """Whether anybody fetches ``thing`` from ``parent``."""
+        return thing in self.children(parent)
+
+    def children_served(self, parent: PeerId) -> set[PeerId]:
+        """The distinct children of ``parent``."""
+        served = self._served.get(parent)
+        return set() if served is None else set(served.edges)
+
+    def descendants(self, peer: PeerId, thing: ObjectId) -> set[PeerId]:
+        """Those who get ``thing`` through ``peer``: its children, theirs, and so on; never to be its parents."""
+        found: set[PeerId] = set()
+        waiting = deque([peer])
+        while waiting:
+            for child in self.children(waiting.popleft()).get(thing, ()):
+                if child not in found:
+                    found.add(child)
+                    waiting.append(child)
+        return found
