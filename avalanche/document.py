@@ -26,10 +26,11 @@ FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
 _TOKEN = re.compile(
-    r"<!--.*?-->|<!\[CDATA\[.*?\]\]>|&#(?P<code>x[0-9a-fA-F]+|[0-9]+);|&(?P<name>[A-Za-z_][A-Za-z0-9_.-]*);",
+    # What has no end goes to the end: to look for it again from every next beginning would take quadratic time.
+    r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|&#(?P<code>x[0-9a-fA-F]+|[0-9]+);|&(?P<name>[A-Za-z_][A-Za-z0-9_.-]*);",
     re.DOTALL,
 )
-_ENCODING = re.compile(r"\A\s*<\?xml[^>]*?\bencoding\s*=\s*[\"']([^\"']*)[\"']")
+_ENCODING = re.compile(r"\A\s*<\?xml[^>]*?\bencoding\s*=\s*[\"']([A-Za-z0-9._-]*)[\"']")
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def fill_other(text: Text, value: Value) -> str:
     """
 
     def fit(reference: Reference) -> str:
-        inserted = value(reference)
+        inserted = _one_line(reference, value(reference))
         solid = inserted.replace(" ", "")
         if not SAFE.fullmatch(solid):
             raise Refused(reference, f"the value holds {_odd(solid)}; {REMEDY}")
@@ -169,6 +169,7 @@ _HEREDOC = re.compile(r"<<(?!<)(?P<tabs>-?)[ \t]*(?P<open>['\"\\]?)(?P<word>[A-Z
 _PARAMETER = re.compile(r"\$\{[A-Za-z0-9_#%:/*@!?+=.,^~\[\]-]*\}")
 _ARITHMETIC = re.compile(r"\$?\(\([A-Za-z0-9_$+*/%<>=!?:,&|^~ \t-]*\)\)")
 _CASE = re.compile(r"case[ \t\n]")
+_UNQUOTED = ("plain", "paren", "array")
 _WORD_ENDS = " \t\n;&|()<>"
 
 
@@ -180,6 +181,7 @@ class _Shell:
         self.steps = {
             "plain": self._plain,
             "paren": self._plain,
+            "array": self._array,
             "double": self._expansion,
             "single": self._single,
             "ansi": self._ansi,
@@ -199,13 +201,13 @@ class _Shell:
         """Return the value as it has to be written here."""
         written = value
         if not SAFE.fullmatch(value):
-            if self.lost or self.escaped or self.stack[-1] == "ansi":
+            if self.lost or self.escaped or self.stack[-1] == "ansi" or _traps_arithmetic(value):
                 why = f"the value holds {_odd(value)}, and it is not certain how the shell would read it here"
                 raise Refused(reference, f"{why}; {REMEDY}")
             written = _escape(self.stack[-1], value)
         elif not value and self.escaped:
             self.lost = True  # what follows becomes part of the expansion instead
-        elif not value and self.stack[-1] in ("plain", "paren") and not self.lost:
+        elif not value and self.stack[-1] in _UNQUOTED and not self.lost:
             written = "''"
         self.line += written
         self.before = written[-1:] or self.before
@@ -237,11 +239,17 @@ class _Shell:
             return self._operator(text, at)
         elif character in "()":
             return self._parenthesis(text, at)
+        elif character == "[" and (self.before.isalnum() or self.before == "_"):
+            self.lost = True  # a subscript: arithmetic, up to a "]" that only the shell finds
         elif character == "c" and len(self.stack) > 1 and self.before in _WORD_ENDS and _CASE.match(text, at):
             self.lost = True  # the ")" of its patterns would look like the end of $(...)
         else:
             return self._expansion(text, at)
         return 1
+
+    def _array(self, text: str, at: int) -> int:
+        self.lost = self.lost or text.startswith("<<", at)  # where a here-document within a=(...) begins, nobody knows
+        return self._plain(text, at)
 
     def _expansion(self, text: str, at: int) -> int:
         """Read what is special in plain text, double quotes and expanded here-documents alike."""
@@ -261,6 +269,8 @@ class _Shell:
 
     def _dollar(self, text: str, at: int) -> int:
         self.escaped = at + 1 == len(text)
+        if text.startswith("$[", at):
+            self.lost = True
         if text.startswith("${", at):
             return self._whole(_PARAMETER, text, at)
         if text.startswith("$((", at):
@@ -268,7 +278,7 @@ class _Shell:
         if text.startswith("$(", at):
             self._open()
             return 2
-        if text.startswith("$'", at) and self.stack[-1] in ("plain", "paren"):
+        if text.startswith("$'", at) and self.stack[-1] in _UNQUOTED:
             self.stack.append("ansi")
             return 2
         return 1
@@ -277,15 +287,15 @@ class _Shell:
         if text.startswith("((", at):
             return self._whole(_ARITHMETIC, text, at)
         if text[at] == "(":
-            self._open()
-        elif self.stack[-1] == "paren":
+            self._open("array" if self.before == "=" else "paren")
+        elif self.stack[-1] in ("paren", "array"):
             self.stack.pop()
             self.lost = self.lost or bool(self.pending)
         # A ")" at the outermost level belongs to the pattern of a case.
         return 1
 
-    def _open(self) -> None:
-        self.stack.append("paren")
+    def _open(self, context: str = "paren") -> None:
+        self.stack.append(context)
         self.lost = self.lost or bool(self.pending)  # does the here-document begin within, or after?
 
     def _whole(self, pattern: re.Pattern[str], text: str, at: int) -> int:
@@ -346,6 +356,12 @@ class _Shell:
             return 1
         self.stack.pop()
         return self._plain(text, at)
+
+
+def _traps_arithmetic(value: str) -> bool:
+    """Say whether arithmetic, as in ``[[ ... -eq ... ]]``, would run the commands in a value, quoted or not."""
+    subscript = value.partition("[")[2]
+    return "$(" in subscript or "`" in subscript
 
 
 def _escape(context: str, value: str) -> str:

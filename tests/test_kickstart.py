@@ -1,0 +1,260 @@
+"""Stage 2: the rendered text, its sections, and what its scripts do when bash runs them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pykickstart.constants import KS_SCRIPT_ONERROR, KS_SCRIPT_POST
+from pykickstart.parser import KickstartParser
+from pykickstart.version import makeVersion
+
+from avalanche.attributes import Attributes
+from avalanche.document import Reference, Text
+from avalanche.errors import KickstartRefused, UndefinedAttribute
+from avalanche.judge import judge_kickstart
+from avalanche.kickstart import LOGS, TARGET, pre_scripts, render
+from avalanche.profile import Command, FileWrite, Fragment, NodeName, PackageRequest, Profile, Script
+
+NODES = (NodeName("a", "nodes/a.xml", "site"), NodeName("b", "nodes/b.xml", "site"))
+ATTRIBUTES = Attributes.of({"hostname": "compute-0-0", "words": "a $(id) 'b'"})
+HOSTNAME, WORDS = Reference("hostname", 3), Reference("words", 9)
+
+
+def text(*parts: Any) -> Text:
+    return Text(tuple(parts))
+
+
+def script(*parts: Any, interpreter: str = "/bin/bash", chroot: bool = True, node: str = "a", line: int = 5) -> Script:
+    made = tuple(Fragment(text(part), 10) if isinstance(part, str) else part for part in parts)
+    return Script(made, node, line, interpreter, chroot)
+
+
+def profile(**sections: Any) -> Profile:
+    return Profile("a", "el9", NODES, **sections)
+
+
+def parsed(kickstart: str) -> Any:
+    handler = makeVersion("RHEL9")
+    KickstartParser(handler).readKickstartFromString(kickstart)
+    return handler
+
+
+def bodies(kickstart: str) -> list[str]:
+    """Return the bodies of the ``%post`` sections that come from the profile."""
+    return [found.script for found in parsed(kickstart).scripts if found.type == KS_SCRIPT_POST][1:-1]
+
+
+def run(body: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a post with its log folder in another place; the first section of the kickstart has made that folder."""
+    logs = folder / "logs"
+    setup = parsed(render(profile(), ATTRIBUTES)).scripts[0].script
+    for program in (setup, body):
+        moved = program.replace(TARGET + LOGS, LOGS).replace(LOGS, str(logs))
+        done = subprocess.run(
+            ["/bin/bash", "-c", moved], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, timeout=30, check=False,
+        )  # fmt: skip
+    return done
+
+
+def said(folder: Path) -> Optional[str]:
+    failed = folder / "logs" / "failed"
+    return failed.read_text().strip() if failed.exists() else None
+
+
+def test_the_sections_stand_in_the_installer_s_order() -> None:
+    found = render(
+        profile(
+            commands=(
+                Command("lang", text("C"), "a", 2),
+                Command("network", text("--hostname=", HOSTNAME), "a", 3),
+                Command("skipx", text(), "b", 4),
+                Command("include", text("/tmp/disk.ks"), "b", 5),
+            ),
+            packages=(
+                PackageRequest("z", False, False, "a", "nodes/a.xml", 6),
+                PackageRequest("core", True, False, "a", "nodes/a.xml", 6),
+                PackageRequest("y", False, True, "a", "nodes/a.xml", 6),
+                PackageRequest("fonts", True, True, "a", "nodes/a.xml", 6),
+            ),
+            post=(script("true\n"), script("true\n", chroot=False, node="b")),
+        ),
+        ATTRIBUTES,
+    )
+    assert judge_kickstart(found, release="el9", follow=False) == ()
+    assert "url --url=http://127.0.0.1:7070/\n" in found
+    assert (
+        "lang C\nnetwork --hostname=compute-0-0\n# from b: nodes/b.xml (roll site)\nskipx\n%include /tmp/disk.ks\n"
+        in found
+    )
+    assert "%packages --exclude-weakdeps\n@core\nz\n-@fonts\n-y\n%end\n" in found
+    headers = re.findall(r"^%(?!end|packages|include).*", found, re.MULTILINE)
+    assert headers == [
+        "%post --interpreter=/bin/bash --erroronfail",
+        "%post --interpreter=/bin/bash --erroronfail --log=/var/log/avalanche/01-a.log",
+        "%post --nochroot --interpreter=/bin/bash --erroronfail --log=/mnt/sysroot/var/log/avalanche/02-b.log",
+        "%onerror --interpreter=/usr/bin/python3",
+        "%post --nochroot --interpreter=/usr/bin/python3 --erroronfail",
+    ]
+    assert found.endswith('"/run/avalanche/agent.pyz", "done", "ok"], check=True)\n%end\n')
+
+
+def test_the_text_depends_on_profile_and_attributes_only() -> None:
+    made = profile(post=(script("echo\n", FileWrite("/a", text(HOSTNAME, "\n"), 3)),))
+    assert render(made, ATTRIBUTES) == render(made, Attributes.of({**ATTRIBUTES, "other": "x"}))
+
+
+def test_pre_scripts_are_handed_out_and_never_written() -> None:
+    made = profile(
+        pre=(
+            script("echo &\n", FileWrite("/tmp/x", text(HOSTNAME, "\n"), 12)),
+            script("print(1)\n", interpreter="/usr/bin/python3", node="b", line=20),
+        )
+    )
+    assert "%pre" not in render(made, ATTRIBUTES)
+    first, second = pre_scripts(made, ATTRIBUTES)
+    assert (first.node, first.file, first.line, first.interpreter) == ("a", "nodes/a.xml", 5, "/bin/bash")
+    assert (second.interpreter, second.body, second.line) == ("/usr/bin/python3", "print(1)\n", 20)
+
+
+def test_a_failing_line_is_told_in_its_author_s_words(tmp_path: Path) -> None:
+    made = profile(post=(script("echo one\n\necho two\nfalse\necho never\n", line=9),))
+    done = run(bodies(render(made, ATTRIBUTES))[0], tmp_path)
+    assert (done.returncode, done.stdout.splitlines()) == (
+        1, ["one", "two", "nodes/a.xml:13: the script failed with status 1"],
+    )  # fmt: skip
+    assert said(tmp_path) == "nodes/a.xml:13: the script failed with status 1"
+
+
+@pytest.mark.parametrize(
+    ("program", "line", "status"),
+    [
+        ("exit 3\n", 5, 3),  # the line of the script's tag: bash does not tell where it left
+        ("f() {\n  false\n}\nf\n", 11, 1),
+        ("true | false | true\n", 10, 1),
+        ("x=$(\nfalse\n)\n", None, 1),
+        ("echo ${unset}\n", 5, 1),
+        ("cat << 'X'\n%end\nX\nfalse\n", 13, 1),
+    ],
+)
+def test_whatever_way_a_script_fails_it_is_told(program: str, line: Optional[int], status: int, tmp_path: Path) -> None:
+    done = run(bodies(render(profile(post=(script(program),)), ATTRIBUTES))[0], tmp_path)
+    assert done.returncode == status
+    told = said(tmp_path)
+    assert told is not None
+    assert re.fullmatch(rf"nodes/a\.xml:{line or '[0-9]+'}: the script failed with status {status}", told)
+
+
+def test_a_script_for_another_interpreter_is_run_by_it_and_traced(tmp_path: Path) -> None:
+    program = "import sys\nprint('on', '&'.join(['x']))\nsys.exit(4)\n"
+    done = run(
+        bodies(render(profile(post=(script(program, interpreter="/usr/bin/python3"),)), ATTRIBUTES))[0], tmp_path
+    )
+    assert (done.returncode, done.stdout.splitlines()[0]) == (4, "on x")
+    assert said(tmp_path) == "nodes/a.xml:5: the script failed with status 4"
+
+
+def test_a_file_gets_its_folder_mode_and_place_in_the_script(tmp_path: Path) -> None:
+    name = f"{tmp_path}/deep/er/file"
+    made = profile(
+        post=(
+            script(
+                "if true; then\n",
+                FileWrite(name, text("one\n"), 11, perms="0640"),
+                "else\n",
+                FileWrite(name, text("never\n"), 13),
+                f"fi\ngrep -q one {name} &&\n",
+                FileWrite(name, text("two $HOME\n"), 15, mode="append", vars="expanded"),
+                f"cp {name} {tmp_path}/copy\n",
+                FileWrite(name, text(), 17),
+            ),
+        )
+    )
+    done = run(bodies(render(made, ATTRIBUTES))[0], tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert re.fullmatch(r"one\ntwo /.*\n", tmp_path.joinpath("copy").read_text())
+    assert Path(name).read_text() == ""
+    assert Path(name).stat().st_mode & 0o777 == 0o640
+
+
+CONTENT = st.text(
+    st.sampled_from(list("ab%$`'\"\\ \t\n\r&<>é\u2028\x85#-"))
+    | st.characters(exclude_categories=["Cs"], exclude_characters=[chr(code) for code in range(32)]),
+    max_size=40,
+) | st.lists(
+    st.sampled_from(["EOF", "AVALANCHE_EOF", "AVALANCHE_EOF1", "%end", " %end", "%post", "%include /etc/passwd", "$(id)"])
+).map("\n".join)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=CONTENT, value=CONTENT)
+def test_a_literal_file_arrives_byte_for_byte(first: str, value: str, tmp_path: Path) -> None:
+    attributes = Attributes.of({"value": value.replace("\ufffe", "").replace("\uffff", "")})
+    first = first.replace("\ufffe", "").replace("\uffff", "")
+    content = text(first, Reference("value", 4), "\n" if len(first) % 2 else "")
+    made = profile(post=(script("true\n", FileWrite(f"{tmp_path}/x", content, 3)),))
+    (body,) = bodies(render(made, attributes))
+    done = run(body, tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert tmp_path.joinpath("x").read_bytes() == content.fill(lambda _: attributes["value"]).encode()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(CONTENT, CONTENT, st.sampled_from(["/bin/bash", "/usr/bin/perl"])), min_size=1, max_size=4))
+def test_no_body_breaks_out_of_its_section(found: list[tuple[str, str, str]]) -> None:
+    clean = [tuple(part.replace("\ufffe", "").replace("\uffff", "") for part in parts) for parts in found]
+    posts = []
+    for index, (before, after, interpreter) in enumerate(clean):
+        parts: list[Any] = [before]
+        if interpreter == "/bin/bash":
+            parts.append(FileWrite("/x", text(after), 3))
+        posts.append(script(*parts, interpreter=interpreter, chroot=index % 2 == 0))
+    handler = parsed(render(profile(post=tuple(posts)), ATTRIBUTES))
+    assert [(found.inChroot, found.errorOnFail, found.type) for found in handler.scripts] == [
+        (True, True, KS_SCRIPT_POST),
+        *((post.chroot, True, KS_SCRIPT_POST) for post in posts),
+        (False, False, KS_SCRIPT_ONERROR),
+        (False, True, KS_SCRIPT_POST),
+    ]  # fmt: skip
+    assert handler.packages.packageList == []
+
+
+def test_a_value_that_cannot_stand_where_it_is_referred_to_is_refused_with_its_line() -> None:
+    attributes = Attributes.of({"words": "a\nb", "hostname": "x"})
+    for sections in (
+        {"post": (script(Fragment(text("echo ", WORDS), 8)),)},
+        {"post": (script(Fragment(text("print(", WORDS, ")"), 8), interpreter="/usr/bin/python3"),)},
+        {"commands": (Command("lang", text(WORDS), "a", 9),)},
+    ):
+        with pytest.raises(KickstartRefused) as caught:
+            render(profile(**sections), attributes)
+        assert str(caught.value) == (
+            "nodes/a.xml:9: the attribute words cannot stand here: the value holds a line break; "
+            "write it with a literal <file> and read that file"
+        )
+    with pytest.raises(KickstartRefused, match=r"^nodes/a\.xml:9: the attribute words"):
+        pre_scripts(profile(pre=(script(Fragment(text(WORDS), 8)),)), attributes)
+
+
+def test_values_stay_text_in_commands_and_scripts(tmp_path: Path) -> None:
+    made = profile(
+        commands=(Command("bootloader", text('--append="x ', WORDS, '"'), "a", 9),),
+        post=(script(Fragment(text("printf %s ", WORDS, f" > {tmp_path}/out\n"), 9)),),
+    )
+    rendered = render(made, ATTRIBUTES)
+    assert parsed(rendered).bootloader.appendLine == "x a $(id) 'b'"
+    assert run(bodies(rendered)[0], tmp_path).returncode == 0
+    assert tmp_path.joinpath("out").read_text() == "a $(id) 'b'"
+
+
+def test_a_missing_attribute_is_refused_before_anything_is_rendered() -> None:
+    made = profile(pre=(script(Fragment(text(Reference("hostnam", 4)), 4)),))
+    for stage in (render, pre_scripts):
+        with pytest.raises(UndefinedAttribute, match=r"nodes/a\.xml:4: the attribute hostnam .* did you mean hostname"):
+            stage(made, ATTRIBUTES)

@@ -1,0 +1,196 @@
+"""The profile: its values, its document, and what a reader refuses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Optional
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avalanche.attributes import Attribute, Attributes
+from avalanche.document import Reference, Text
+from avalanche.errors import ProfileError, UndefinedAttribute
+from avalanche.profile import (
+    Command,
+    FileWrite,
+    Fragment,
+    NodeName,
+    PackageRequest,
+    Profile,
+    Script,
+    installation_document,
+    parse_installation,
+    parse_profile,
+)
+
+PROTOCOL = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
+
+NODES = (NodeName("base", "nodes/base.xml", "base"), NodeName("extend-base@site", "nodes/extend-base.xml", "site"))
+
+lines = st.integers(1, 10**6)
+nodes = st.sampled_from([node.name for node in NODES])
+characters = st.characters(
+    exclude_categories=["Cs"], exclude_characters=[chr(code) for code in range(32)] + ["\ufffe", "\uffff"]
+)
+strings = st.text(characters | st.sampled_from("\t\n\r<>&\"'% "), max_size=30)
+references = st.builds(Reference, st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_.-]{0,9}\Z"), lines)
+texts = st.lists(strings | references, max_size=5).map(lambda parts: Text(tuple(parts)))
+words = st.lists(st.sampled_from(["--a", " ", "é", '"', "\t", "x"]).map(str) | references, max_size=5)
+commands = st.builds(
+    Command, st.sampled_from(["lang", "part"]), words.map(lambda parts: Text(tuple(parts))), nodes, lines
+)
+packages = st.builds(
+    lambda name, meta, disable, node, line: PackageRequest(
+        name, meta, disable, node.name, node.file, line
+    ),
+    st.sampled_from(["a", "core", "bash", "b+c", "x*"]).filter(lambda name: "*" not in name) | st.just("gcc-c++"),
+    st.booleans(), st.booleans(), st.sampled_from(NODES), lines,
+)  # fmt: skip
+files = st.builds(
+    FileWrite,
+    st.sampled_from(["/etc/motd", "/a b", "/ü", "/x'y\"z<&>"]),
+    texts,
+    lines,
+    st.sampled_from(["create", "append"]),
+    st.sampled_from([None, "root:root", "u.g", "1"]),
+    st.sampled_from([None, "0644", "755"]),
+    st.sampled_from(["literal", "expanded"]),
+)
+parts = st.lists(st.builds(Fragment, texts, lines) | files, max_size=4).map(tuple)
+interpreters = st.sampled_from(["/bin/bash", "/usr/bin/python3"])
+profiles = st.builds(
+    Profile,
+    root=st.just("base"),
+    release=st.just("el9"),
+    nodes=st.just(NODES),
+    commands=st.lists(commands, max_size=3).map(tuple),
+    packages=st.lists(packages, max_size=4).map(tuple),
+    pre=st.lists(st.builds(Script, parts, nodes, lines, interpreters), max_size=2).map(tuple),
+    post=st.lists(st.builds(Script, parts, nodes, lines, interpreters, st.booleans()), max_size=3).map(tuple),
+)
+
+
+@given(profiles)
+def test_what_is_written_is_read_back_equal(profile: Profile) -> None:
+    document = profile.to_xml()
+    assert parse_profile(document) == profile
+    assert parse_profile(document).to_xml() == document
+
+
+def example() -> str:
+    found = re.search(r"```xml installation\n(.*?)```", PROTOCOL.read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_protocol_s_example_is_an_installation() -> None:
+    found = parse_installation(example().encode())
+    assert (found.host, found.generation, found.plane) == ("compute-0-0", "g-5d41402abc4b2a76", "http")
+    assert found.attributes.attribute("root_password") == Attribute("root_password", "$6$x$y", "appliance", secret=True)
+    profile = found.profile
+    assert [node.name for node in profile.nodes] == ["base", "compute"]
+    assert profile.commands[1].text == Text((Reference("timezone", 5), " --utc"))
+    assert [package.name for package in profile.requested] == ["core", "openssh-server"]
+    assert [package.name for package in profile.excluded] == ["plymouth"]
+    assert profile.pre[0].parts == (Fragment(Text(('print("hello")\n',)), 12),)
+    assert profile.post[0].parts == (
+        Fragment(Text(("echo start\n",)), 6),
+        FileWrite("/etc/motd", Text(("This is ", Reference("hostname", 8), ".\n")), 8, "create", "root.root", "0644"),
+    )
+
+
+@given(profiles)
+def test_an_installation_wraps_the_profile_s_bytes_as_they_are(profile: Profile) -> None:
+    attributes = Attributes.of({"a": "1"})
+    body = profile.to_xml()
+    document = installation_document(
+        host="h", generation="g", manifest="m", plane="http", attributes=attributes, body=body
+    )
+    assert body in document
+    found = parse_installation(document)
+    assert (found.profile, found.attributes, found.host) == (profile, attributes, "h")
+
+
+def test_enabling_wins_over_disabling_and_names_come_once() -> None:
+    def request(name: str, disable: bool, line: int, meta: bool = False) -> PackageRequest:
+        return PackageRequest(name, meta, disable, "base", "nodes/base.xml", line)
+
+    profile = Profile(
+        "base", "el9", NODES,
+        packages=(
+            request("a", True, 1), request("b", True, 2), request("a", False, 3), request("a", False, 4),
+            request("b", True, 5), request("b", False, 6, meta=True),
+        ),
+    )  # fmt: skip
+    assert [(package.name, package.meta, package.line) for package in profile.requested] == [
+        ("a", False, 3), ("b", True, 6),
+    ]  # fmt: skip
+    assert [(package.name, package.line) for package in profile.excluded] == [("b", 2)]
+
+
+def test_a_reference_without_a_value_is_told_with_file_and_line() -> None:
+    text = Text((Reference("hostnane", 7),))
+    profile = Profile("base", "el9", NODES, post=(Script((Fragment(text, 7),), "extend-base@site", 5),))
+    with pytest.raises(UndefinedAttribute, match=r"^nodes/extend-base\.xml:7: .* did you mean hostname\?$"):
+        profile.check_references(Attributes.of({"hostname": "x"}))
+
+
+def changed(old: str, new: str, count: Optional[int] = None) -> str:
+    assert old in example()
+    return example().replace(old, new, -1 if count is None else count)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('<installation version="1"', '<installation version="2"', "this program reads version 1"),
+        ('<profile version="1"', '<profile version="2"', "this program reads version 1"),
+        ('<main command="lang"', '<note command="lang"', "mismatched tag"),
+        ("<package", "<!-- --><packages", "<packages> cannot stand in <profile>"),
+        ('command="lang"', 'command="lang" x="1"', "no attribute 'x'"),
+        ('line="4"', 'line="0"', "no line number"),
+        ('line="4"', 'line="x"', "no line number"),
+        ('command="lang" ', "", "lacks command="),
+        ('command="lang"', 'command="%end"', "no kickstart command"),
+        ("en_US.UTF-8", "en_US\n%end", "not one line"),
+        ('name="openssh-server"', 'name="-x"', "no name of a package"),
+        ('name="openssh-server"', 'name="x&#10;%end"', "no name of a package"),
+        ('meta="true"', 'meta="yes"', "'true' or 'false'"),
+        ('node="base" line="9"', 'node="other" line="9"', "names the node 'other'"),
+        ('name="compute" file', 'name="base" file', "a node is named twice"),
+        ('mode="create"', 'mode="pipe"', "mode is one of"),
+        ('name="/etc/motd"', 'name="etc/motd"', "absolute path"),
+        ('perms="0644"', 'perms="a+x"', "octal digits"),
+        ('owner="root.root"', 'owner="root; id"', "USER or USER:GROUP"),
+        ('interpreter="/usr/bin/python3"', 'interpreter="python3 -c"', "no absolute path"),
+        ('<ref name="hostname"', '<ref name="a b"', "no attribute name"),
+        ('<ref name="hostname"', '<eval name="hostname"', "expected <ref>"),
+        ("<text>echo start\n</text>", "echo start", "holds elements only"),
+        ('<pre node="base"', '<pre chroot="false" node="base"', "no attribute|takes no chroot"),
+        ("<attributes", "<attribute", "mismatched"),
+        ("</installation>", "<profile/></installation>", "once each"),
+        ("<installation", "<!DOCTYPE x><installation", "document type"),
+        ("<profile", "<?x y?><profile", "processing instruction"),
+    ],
+)
+def test_a_wrong_document_is_refused_with_its_line(old: str, new: str, message: str) -> None:
+    with pytest.raises(ProfileError, match=message) as caught:
+        parse_installation(changed(old, new, 1).encode())
+    assert re.match(r"profile:\d+: ", str(caught.value))
+
+
+def test_sections_out_of_order_are_refused() -> None:
+    document = b"""<profile version="1" root="a" release="el9"><node name="a" file="f" roll="r"/>
+<package name="x" node="a" line="1"/><main command="lang" node="a" line="1"/></profile>"""
+    with pytest.raises(ProfileError, match=r"^profile:2: <main> is out of order"):
+        parse_profile(document)
+
+
+def test_a_profile_beyond_its_bounds_is_refused() -> None:
+    with pytest.raises(ProfileError, match="more than the 4194304 allowed"):
+        parse_profile(b"<profile>" + b" " * (4 << 20) + b"</profile>")
+    with pytest.raises(ProfileError, match="too many elements"):
+        parse_profile(b"<profile>" + b"<a/>" * 100_001 + b"</profile>")
