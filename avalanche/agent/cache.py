@@ -201,6 +201,16 @@ class Cache:
                     return
 
 
+def remove_leftovers(settings: Settings) -> None:
+    """Remove what an agent that died has left in the places it may have used."""
+    for path in (settings.cache_dir, *(root / TARGET_SUBDIRECTORY for root in settings.target_roots)):
+        if path.is_dir():
+            try:
+                Place(path, limit=None).close()
+            except (OSError, ConfigError) as error:
+                log.warning("cache left behind path=%s reason=%s", path, error)
+
+
 def is_mount_point(path: Path) -> bool:
     """Is something mounted exactly here, a bind mount too?
 

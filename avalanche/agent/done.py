@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Optional
 
 from avalanche.agent import control
+from avalanche.agent.cache import remove_leftovers
 from avalanche.agent.deadline import within
 from avalanche.agent.frontend import Frontend
 from avalanche.agent.rundir import RunDirectory
+from avalanche.agent.settings import load_settings
 from avalanche.errors import AvalancheError, TransferTimeout
 from avalanche.messages import MAX_TEXT, Done, Scalar
 
@@ -58,6 +60,7 @@ def tell_done(path: Path, status: str, text: str) -> tuple[bool, str]:
     if answer is not None and isinstance(answer.get("confirmed"), bool):
         return answer["confirmed"], str(answer.get("text", ""))
     try:
+        remove_leftovers(load_settings(path))
         asyncio.run(_post_alone(run, status, text))
     except AvalancheError as error:
         return False, f"install {status}, and no agent runs, and the frontend has not confirmed it: {error}"

@@ -127,10 +127,13 @@ async def test_done_speaks_for_an_agent_that_died(site: FaultyFrontend, machine:
     await machine.boot(site.document())
     agent = machine.agent()
     assert agent is not None
+    await until(lambda: "ok" in dict(site.outcomes("packages")))
     os.kill(agent, signal.SIGKILL)
     await machine.ended(agent)
+    assert (machine.folder / "cache").exists()
     status, output = await machine.done("failed", "dnf said no")
     assert (status, "no agent was running" in output) == (0, True)
+    assert not (machine.folder / "cache").exists()
     assert [(message["status"], message["text"]) for message in site.done] == [("failed", "dnf said no")]
 
 
