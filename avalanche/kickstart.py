@@ -137,7 +137,7 @@ class _Renderer:
         node = self.nodes[script.node]
         system = "" if script.chroot else TARGET
         log = f"{system}{LOGS}/{index:02}-{script.node}.log"
-        trace = f"source {system}{TRACE} {shlex.quote(node.file)} {script.line}\n"
+        trace = f"source {system}{TRACE} {shlex.quote(node.file)} {script.line} || exit\n"
         return Post(node, script.line, script.chroot, log, _protect(trace + self.shell(script)))
 
     def pre(self, script: Script) -> PreScript:
@@ -191,7 +191,8 @@ class _Renderer:
             rest.append(f"chown {shlex.quote(part.owner.replace('.', ':'))} {name}")
         if part.perms is not None:
             rest.append(f"chmod {part.perms} {name}")
-        return "{ " + _shift(part.line) + "; ".join(first) + "\n" + "".join(f"{line}\n" for line in rest) + "}\n"
+        last = _shift(part.line) + "; ".join(rest) + "\n" if rest else ""
+        return "{ " + _shift(part.line) + "; ".join(first) + "\n" + last + "}\n"
 
     def write(self, part: FileWrite, redirection: str) -> str:
         if not part.text:

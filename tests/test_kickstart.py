@@ -183,6 +183,15 @@ def test_a_file_gets_its_folder_mode_and_place_in_the_script(tmp_path: Path) -> 
     assert Path(name).stat().st_mode & 0o777 == 0o640
 
 
+def test_a_file_that_cannot_be_written_is_told_with_its_line(tmp_path: Path) -> None:
+    for owner, folder in (("nobody-of-this-name", tmp_path / "x"), (None, tmp_path / "logs" / "trace.sh")):
+        made = profile(
+            post=(script("true\n\n", FileWrite(f"{folder}/y", text("1\n2\n3\n"), 21, owner=owner, perms="0600")),)
+        )
+        assert run(bodies(render(made, ATTRIBUTES))[0], tmp_path).returncode == 1
+        assert said(tmp_path) == "nodes/a.xml:21: the script failed with status 1"
+
+
 CONTENT = st.text(
     st.sampled_from(list("ab%$`'\"\\ \t\n\r&<>é\u2028\x85#-"))
     | st.characters(exclude_categories=["Cs"], exclude_characters=[chr(code) for code in range(32)]),
