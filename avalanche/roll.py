@@ -1,8 +1,8 @@
 """Rolls: bundles of graphs and node files, and how a later roll overrides an earlier one.
 
-A node NAME is ``NAME.xml``, or ``replace-NAME.xml`` in its place, then every ``extend-NAME.xml``. Rolls are taken in the
-order given: ``NAME.xml`` and ``replace-NAME.xml`` put aside what earlier rolls said, ``extend-NAME.xml`` is added after
-it. Within one roll, ``replace-`` wins over both others.
+A node NAME is ``NAME.xml``, or ``replace-NAME.xml`` in its place, then every ``extend-NAME.xml``. Rolls are taken in
+the order given: ``NAME.xml`` and ``replace-NAME.xml`` put aside what earlier rolls said, ``extend-NAME.xml`` is added
+after it. Within one roll, ``replace-`` wins over both others.
 """
 
 from __future__ import annotations

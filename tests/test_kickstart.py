@@ -197,7 +197,7 @@ CONTENT = st.text(
     | st.characters(exclude_categories=["Cs"], exclude_characters=[chr(code) for code in range(32)]),
     max_size=40,
 ) | st.lists(
-    st.sampled_from(["EOF", "AVALANCHE_EOF", "AVALANCHE_EOF1", "%end", " %end", "%post", "%include /etc/passwd", "$(id)"])
+    st.sampled_from(["EOF", "AVALANCHE_EOF", "AVALANCHE_EOF1", "%end", " %end", "%include /etc/passwd", "$(id)"])
 ).map("\n".join)  # fmt: skip
 
 

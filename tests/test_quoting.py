@@ -17,7 +17,8 @@ from avalanche.quoting import Refused, ansi, fill_command, fill_other, fill_scri
 
 NASTY = st.text(st.sampled_from(list("ab01 \t'\"$`\\(){}[]<>|&;#!*?~=%-^,:/.@_éE")), max_size=12) | st.sampled_from(
     ["$(touch pwned)", "`touch pwned`", "'; touch pwned; '", '"; touch pwned; "', "a b; touch pwned", "EOF", "x\\",
-     "$", "&& touch pwned", "| touch pwned", "> pwned", "${IFS}", "-n", "#", "~root", "*", "$HOME", "\\$(touch pwned)", "!!", ""]
+     "$", "&& touch pwned", "| touch pwned", "> pwned", "${IFS}", "-n", "#", "~root", "*", "$HOME",
+     "\\$(touch pwned)", "!!", ""]
 )  # fmt: skip
 
 # Each template writes the value as one NUL-ended word to the file "out".
