@@ -146,7 +146,9 @@ class Host:
         for process in self._processes():
             words = _command_line(process)
             if any(word.endswith(b"agent.pyz") for word in words) and b"agent" in words:
-                target.write_text(f"{process}\n")
+                new = target.with_suffix(".new")
+                new.write_text(f"{process}\n")
+                new.replace(target)
                 return
         target.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab.host import Roots
+from tests.integration.traces import processes_naming
 
 pytestmark = pytest.mark.lab
 
@@ -48,11 +49,6 @@ def test_a_killed_host_is_reported_and_a_slow_one_finishes(var: Path) -> None:
     assert result["ratio"] > 2.4
     assert (result["faults"], result["mode"], result["hosts_total"]) == (faults, "download", 2)
     assert "compute-0-1" in done.stdout
-
-
-def processes_naming(folder: Path) -> list[str]:
-    listing = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
-    return [line for line in listing.splitlines() if str(folder) in line]
 
 
 def test_a_demo_that_is_killed_leaves_nothing_but_files(var: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from lab.host import Host, Roots
 from lab.result import HostResult
 from lab.settings import Settings
 from lab.verify import installed_nevras, packages_of
+from tests.integration.traces import processes_naming
 
 pytestmark = pytest.mark.lab
 
@@ -154,7 +154,6 @@ def test_nothing_outlives_a_cluster(repository: Path, roots: Roots) -> None:
         cluster.frontend.init([*ROLLS, SMALL])
         cluster.frontend.start()
         cluster.start_hosts()
-        marker = str(cluster.var)
-    assert marker not in Path("/proc/mounts").read_text()
-    processes = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
-    assert marker not in processes
+        assert processes_naming(cluster.var)
+    assert not processes_naming(cluster.var)
+    assert str(cluster.var) not in Path("/proc/mounts").read_text()
