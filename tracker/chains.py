@@ -397,8 +397,8 @@ class Chains:
 
         ahead = (other for other in self._line.ahead(peer) if self._will_have(other, thing) and is_fit(other))
         found = self._idlest(ahead, peer) if rank == SLOW else next(ahead, None)
-        # Who stands behind may yet come to depend on this one, unless it has the object or gets it another way.
-        behind = (other for other in self._line.behind(peer) if self._flow.gets(other, thing) and is_fit(other))
+        # Who stands behind may come to depend on this one, unless the object reaches it another way.
+        behind = (other for other in self._line.behind(peer) if self._flow.is_fed(other, thing) and is_fit(other))
         return found or next(behind, FRONTEND)
 
     def _will_have(self, peer: PeerId, thing: ObjectId) -> bool:

@@ -145,10 +145,18 @@ class Flow:
         """Whether ``peer`` fetches or holds ``thing``."""
         return self.fetch_of(peer, thing) is not None or self.holds(peer, thing)
 
-    def gets(self, peer: PeerId, thing: ObjectId) -> bool:
-        """Whether ``peer`` holds ``thing`` or has a parent for it."""
-        fetch = self.fetch_of(peer, thing)
-        return self.holds(peer, thing) or (fetch is not None and fetch.parent is not None)
+    def is_fed(self, peer: PeerId, thing: ObjectId) -> bool:
+        """Whether ``thing`` reaches ``peer``: it holds it, or the way up from parent to parent ends at one who does."""
+        passed: set[PeerId] = set()
+        while not self.holds(peer, thing):
+            fetch = self.fetch_of(peer, thing)
+            if fetch is None or fetch.parent is None or peer in passed:
+                return False
+            if fetch.parent == FRONTEND:
+                return True
+            passed.add(peer)
+            peer = fetch.parent
+        return True
 
     def children(self, parent: PeerId) -> dict[ObjectId, set[PeerId]]:
         """Who fetches what from ``parent``; to be read, not changed."""

@@ -68,12 +68,11 @@ class Starvation:
         self._verdict = self._helped[child] = now
 
     def is_believed(self, peer: PeerId, now: float, *, after_help: float) -> bool:
-        """Whether ``peer`` complains itself, and was not helped in the last ``after_help`` seconds: then it must
-        deliver.
+        """Whether ``peer`` complains itself.
+
+        Help takes effect in some seconds; from then on until ``after_help`` its complaints excuse nothing.
         """
         complained, helped = self._complained.get(peer), self._helped.get(peer)
-        return (
-            complained is not None
-            and now - complained < 3 * self.patience
-            and (helped is None or now - helped > after_help)
-        )
+        recent = 3 * self.patience
+        must_deliver = helped is not None and recent <= now - helped <= after_help
+        return complained is not None and now - complained < recent and not must_deliver

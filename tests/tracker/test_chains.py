@@ -1,0 +1,375 @@
+"""The chain rule: who becomes whose parent, and what changes that."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from tracker.chains import Chains, PeerReplaced
+from tracker.flow import FRONTEND
+from tracker.lookup import WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
+
+EVERYTHING = frozenset({"x", "y", "z"})
+
+
+class Cluster:
+    """Hosts that speak to a tracker on a clock of their own."""
+
+    def __init__(self, *, slow: str = "") -> None:
+        self.chains = Chains(is_known_slow=lambda host: host in slow.split())
+        self.now = 1000.0
+        self.moved: dict[str, dict[str, str]] = {}
+
+    def peer(self, name: str, *, rack: str = "0", order: int = 1) -> Peer:
+        return Peer(f"{name}-{order}", name, rack, f"{order:016x}", "g-1", "10.0.0.1", 4000)
+
+    def say(self, name: str, *, rack: str = "0", order: int = 1, **fields: object) -> Answer:
+        lookup = Lookup(**fields)  # type: ignore[arg-type]
+        answer = self.chains.lookup(self.peer(name, rack=rack, order=order), lookup, now=self.now, chance=0.5)
+        self.moved.setdefault(name, {}).update(self.moves(answer))
+        return answer
+
+    def join(self, *names: str, rack: str = "0", wants: frozenset[str] = EVERYTHING) -> None:
+        for name in names:
+            self.say(name, rack=rack, registration=Registration(wants))
+
+    def ask(self, name: str, *things: str, rack: str = "0", avoid: str | None = None) -> list[str | None]:
+        left = None if avoid is None else f"{avoid}-1"
+        return self.names(self.say(name, rack=rack, asks=tuple(Ask(thing, 100, left) for thing in things or ("x",))).give)
+
+    def blame(self, name: str, parent: str, why: str, thing: str | None = None, **fields: object) -> Answer:
+        return self.say(name, blames=(Blame(f"{parent}-1", why, thing),), **fields)
+
+    def names(self, peers: tuple[str | None, ...]) -> list[str | None]:
+        return [None if peer is None else peer.removesuffix("-1") for peer in peers]
+
+    def moves(self, answer: Answer) -> dict[str, str]:
+        return {thing: parent.removesuffix("-1") for thing, parent in answer.moves}
+
+    def wait(self, seconds: float, *alive: str) -> None:
+        """Time passes; those who are ``alive`` are heard every half second."""
+        for _ in range(round(seconds / 0.5)):
+            self.now += 0.5
+            for name in alive:
+                self.say(name)
+            self.chains.advance(self.now)
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+def test_hosts_form_one_chain_in_the_order_in_which_they_came(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c")
+    assert cluster.ask("c") == ["b"], "b will fetch it, so c need not wait for b's question"
+    assert cluster.ask("a") == [FRONTEND]
+    assert cluster.ask("b") == ["a"]
+
+
+def test_the_parent_is_the_nearest_one_that_wants_the_object(cluster: Cluster) -> None:
+    cluster.join("a")
+    cluster.join("b", wants=frozenset({"y"}))
+    cluster.join("c")
+    assert cluster.ask("c", "x", "y") == ["a", "b"]
+
+
+def test_what_no_closure_holds_comes_from_who_asked_first(cluster: Cluster) -> None:
+    cluster.join("a", "b", wants=frozenset())
+    assert cluster.ask("b", "x") == [FRONTEND]
+    assert cluster.ask("a", "x") == ["b"]
+
+
+def test_a_host_is_never_its_own_parent_nor_its_childrens_child(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c")
+    for name in ("a", "b", "c"):
+        cluster.ask(name)
+    assert cluster.ask("b", avoid="a") == [FRONTEND], "c hangs on b"
+    cluster.say("c", done=("x",))
+    assert cluster.ask("b", avoid="a") == ["c"], "c has it now"
+
+
+def test_an_unknown_host_is_told_to_register_first(cluster: Cluster) -> None:
+    answer = cluster.say("a", asks=(Ask("x", 1),))
+    assert (answer.register, answer.give) == (True, (WAIT,))
+
+
+def test_a_dead_parent_is_left_by_all_and_comes_back_at_the_end(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c", "d")
+    for name in "abcd":
+        cluster.ask(name)
+    assert cluster.blame("c", "b", "dead", asks=(Ask("x", 50, "b-1"),)).give == ("a-1",)
+    cluster.wait(1.0, "a", "c", "d")
+    assert cluster.ask("d", "y") == ["c"]
+    answer = cluster.say("b")
+    assert cluster.moves(answer) == {"x": "d"}, "it is fed by the tail now"
+    assert cluster.ask("b", "z") == ["d"]
+
+
+def test_who_is_silent_for_long_is_forgotten_and_its_children_move(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c")
+    for name in "abc":
+        cluster.ask(name)
+    moves: dict[str, str] = {}
+    for _ in range(60):
+        cluster.now += 0.5
+        cluster.say("a")
+        moves |= cluster.moves(cluster.say("c"))
+    assert moves == {"x": "a"}
+    assert len(cluster.chains) == 2
+
+
+def test_a_pause_of_the_tracker_itself_kills_nobody(cluster: Cluster) -> None:
+    cluster.join("a", "b")
+    cluster.now += 3600
+    cluster.chains.advance(cluster.now)
+    assert len(cluster.chains) == 2
+
+
+def test_who_leaves_is_forgotten_at_once_and_its_children_move(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c")
+    for name in "abc":
+        cluster.ask(name)
+    cluster.say("b", state="leaving")
+    assert cluster.moves(cluster.say("c")) == {"x": "a"}
+    assert cluster.chains.find("b-1") is None
+
+
+def test_who_left_and_was_never_there_is_no_error(cluster: Cluster) -> None:
+    assert cluster.say("a", state="leaving", asks=(Ask("x", 1),)).give == (WAIT,)
+
+
+def test_a_newer_start_of_a_host_replaces_the_older_one(cluster: Cluster) -> None:
+    cluster.join("a", "b")
+    cluster.ask("b")
+    cluster.say("a", order=2, registration=Registration(EVERYTHING))
+    assert cluster.moves(cluster.say("b")) == {"x": FRONTEND}, "the newcomer stands behind b"
+    with pytest.raises(PeerReplaced):
+        cluster.say("a")
+    with pytest.raises(PeerReplaced):
+        cluster.say("a", registration=Registration())
+
+
+def test_bad_bytes_send_the_parent_to_the_end_and_into_its_timeline(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c", "d")
+    for name in "abcd":
+        cluster.ask(name)
+    assert cluster.blame("c", "b", "corrupt", "x", asks=(Ask("x", 100, "b-1"),)).give == ("a-1",)
+    (report,) = cluster.chains.reports()
+    assert (report.host, report.order, report.status) == ("b", f"{1:016x}", "corrupt")
+    assert "c got bytes of x from b that fail their hash" in report.text
+    assert cluster.chains.reports() == []
+
+
+def test_after_a_second_accuser_nobody_fetches_there_any_more(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c", "d")
+    cluster.say("b", done=("x",))
+    cluster.blame("c", "b", "corrupt", "x")
+    cluster.blame("d", "b", "corrupt", "x")
+    assert "nobody fetches from b any more" in cluster.chains.reports()[-1].text
+    cluster.join("e")
+    assert cluster.ask("e", "x") == ["d"]
+
+
+def test_a_stalled_parent_goes_to_the_end_with_its_fetches(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c")
+    for name in "abc":
+        cluster.ask(name)
+    cluster.blame("c", "b", "stalled", asks=(Ask("x", 10, "b-1"),))
+    assert cluster.moves(cluster.say("b")) == {"x": "c"}
+
+
+def starve(cluster: Cluster, children: str, *, growing: str = "") -> dict[str, str]:
+    """All ``children`` (and their parents) complain for some seconds; return who got another parent."""
+    moved: dict[str, str] = {}
+    for second in range(4):
+        cluster.now += 1.0
+        for name in "abcd":
+            parent = {"a": FRONTEND, "b": "a-1", "c": "b-1", "d": "c-1"}[name]
+            blames = (Blame(parent, "starved", "x"),) if name in children else ()
+            answer = cluster.say(name, blames=blames, received=second + 1 if name in growing else 0)
+            for parent in cluster.moves(answer).values():
+                moved.setdefault(name, parent)
+    return moved
+
+
+def test_of_all_that_starve_only_the_first_ones_parent_is_the_culprit(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c", "d")
+    for name in "abcd":
+        cluster.ask(name)
+    moved = starve(cluster, "cd")
+    assert moved["c"] == "a", "c starves and its parent b does not say so"
+    assert "d" not in moved, "d's parent c starves as well, and help takes a moment"
+
+
+def test_a_chain_that_starves_up_to_the_frontend_is_left_alone(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c", "d")
+    for name in "abcd":
+        cluster.ask(name)
+    assert starve(cluster, "abcd") == {}
+
+
+def test_a_parent_that_is_busy_with_other_objects_is_excused(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c", "d")
+    for name in "abcd":
+        cluster.ask(name)
+    assert starve(cluster, "cd", growing="b") == {}
+
+
+def test_a_parent_that_says_it_has_the_object_is_not_excused(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c", "d")
+    for name in "abcd":
+        cluster.ask(name)
+    cluster.say("b", done=("x",))
+    cluster.wait(3.0, *"abcd")
+    assert starve(cluster, "cd", growing="b")["c"] == "a"
+
+
+def test_a_slow_edge_puts_its_ends_behind_the_others(cluster: Cluster) -> None:
+    cluster.join(*"abcdefgh")
+    for name in "abcdefgh":
+        cluster.ask(name)
+    cluster.wait(3.5, *"abcdefgh")
+    cluster.blame("d", "c", "slow")
+    cluster.wait(1.0, *"abcdefgh")
+    assert {(r.host, r.status) for r in cluster.chains.reports()} == {("c", "slow"), ("d", "slow")}
+    assert {name: cluster.moved[name] for name in "edc"} == {"e": {"x": "b"}, "d": {"x": "h"}, "c": {"x": "d"}}
+
+
+def test_complaints_about_pace_mean_nothing_right_after_the_start(cluster: Cluster) -> None:
+    cluster.join(*"abcdefgh")
+    for name in "abcdefgh":
+        cluster.ask(name)
+    cluster.blame("d", "c", "slow")
+    cluster.wait(2.0, *"abcdefgh")
+    assert cluster.chains.reports() == []
+
+
+def test_a_host_known_to_be_slow_comes_last_and_is_nobodys_parent() -> None:
+    cluster = Cluster(slow="a")
+    cluster.join("a", "b", "c")
+    assert cluster.ask("a") == [None], "it waits a moment for those it is to stand behind"
+    cluster.now += 0.5
+    assert cluster.moves(cluster.say("a")) == {"x": "c"}
+    cluster.say("a", done=("x",))
+    assert cluster.ask("b") == [FRONTEND]
+
+
+def test_the_second_rack_is_fed_by_the_tail_of_the_first(cluster: Cluster) -> None:
+    cluster.join("a")
+    cluster.join("r", rack="1")
+    cluster.join("b", "c")
+    cluster.join("s", rack="1")
+    assert cluster.ask("r", rack="1") == [None], "others of the first rack may still be coming"
+    assert cluster.ask("s", rack="1") == ["r"]
+    cluster.now += 0.5
+    assert cluster.moves(cluster.say("r", rack="1")) == {"x": "c"}
+
+
+def test_a_restarted_tracker_gets_the_old_chain_back(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c")
+    places = {name: cluster.say(name).place for name in "abc"}
+    restarted = Cluster()
+    for name in "cab":
+        have = Registration(EVERYTHING, places[name], ("x",), (("y", FRONTEND if name == "a" else "q-1", 5),))
+        answer = restarted.say(name, registration=have, asks=(Ask("z", 9),))
+        assert answer.give == (WAIT,), "who asks first does not know what the others hold"
+    restarted.now += 1.6
+    assert [restarted.moves(restarted.say(name)) for name in "abc"] == [{"z": FRONTEND}, {"z": "a"}, {"z": "b"}]
+
+
+def test_nobody_chooses_its_place_at_another_time(cluster: Cluster) -> None:
+    cluster.join("a", "b")
+    cluster.wait(11.0, "a", "b")
+    cluster.say("m", registration=Registration(EVERYTHING, 0))
+    assert cluster.say("m").place == 2
+
+
+def test_claims_that_contradict_each_other_make_no_circle(cluster: Cluster) -> None:
+    cluster.say("a", registration=Registration(EVERYTHING, None, (), (("x", "b-1", 5),)))
+    answer = cluster.say("b", registration=Registration(EVERYTHING, None, (), (("x", "a-1", 5),)))
+    assert cluster.moves(answer) == {} or cluster.moves(answer) == {"x": FRONTEND}
+    cluster.now += 0.5
+    assert cluster.moves(cluster.say("b")) == {"x": FRONTEND}
+
+
+def test_the_time_to_the_next_lookup_grows_with_the_cluster(cluster: Cluster) -> None:
+    cluster.join("a")
+    assert cluster.say("a").next == pytest.approx(0.5)
+    cluster.join(*(f"h{number}" for number in range(200)))
+    assert cluster.say("a").next == pytest.approx(201 / 80)
+
+
+class Anything(RuleBasedStateMachine):
+    """Whatever hosts say, in whatever order: nobody waits for himself, and every ask has an answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cluster = Cluster(slow="h3")
+        self.parents: dict[tuple[str, str], str] = {}
+        self.known: set[str] = set()
+
+    names = st.sampled_from([f"h{number}" for number in range(6)])
+    things = st.sampled_from(sorted(EVERYTHING))
+
+    def take(self, name: str, asks: tuple[Ask, ...], answer: Answer) -> None:
+        if answer.register:
+            self.known.discard(name)
+        for ask, parent in zip(asks, answer.give, strict=True):
+            assert parent != f"{name}-1"
+            self.parents.pop((name, ask.thing), None)
+            if parent is not None:
+                self.parents[name, ask.thing] = parent
+        for thing, parent in answer.moves:
+            assert parent != f"{name}-1"
+            self.parents[name, thing] = parent
+
+    @rule(name=names, wants=st.frozensets(things), place=st.none() | st.integers(0, 9))
+    def register(self, name: str, wants: frozenset[str], place: int | None) -> None:
+        answer = self.cluster.say(name, rack=name[-1:] > "2" and "1" or "0", registration=Registration(wants, place))
+        self.known.add(name)
+        self.take(name, (), answer)
+
+    @rule(name=names, wanted=st.sets(things, min_size=1), other=names, why=st.sampled_from(["", "dead", "refused", "stalled", "slow"]))
+    def ask(self, name: str, wanted: set[str], other: str, why: str) -> None:
+        asks = tuple(Ask(thing, 10, f"{other}-1" if why else None) for thing in sorted(wanted))
+        blames = (Blame(f"{other}-1", why),) if why else ()
+        self.take(name, asks, self.cluster.say(name, rack=name[-1:] > "2" and "1" or "0", asks=asks, blames=blames))
+
+    @rule(name=names, thing=things, other=names, why=st.sampled_from(["corrupt", "starved"]))
+    def accuse(self, name: str, thing: str, other: str, why: str) -> None:
+        self.take(name, (), self.cluster.blame(name, other, why, thing, rack=name[-1:] > "2" and "1" or "0"))
+
+    @rule(name=names, thing=things)
+    def finish(self, name: str, thing: str) -> None:
+        self.parents.pop((name, thing), None)
+        self.take(name, (), self.cluster.say(name, rack=name[-1:] > "2" and "1" or "0", done=(thing,)))
+
+    @rule(name=names)
+    def leave(self, name: str) -> None:
+        self.cluster.say(name, state="leaving")
+        self.known.discard(name)
+        self.parents = {key: parent for key, parent in self.parents.items() if key[0] != name}
+
+    @rule(seconds=st.sampled_from([0.1, 0.6, 1.0, 3.0, 8.0]))
+    def wait(self, seconds: float) -> None:
+        self.cluster.now += seconds
+        self.cluster.chains.advance(self.cluster.now)
+
+    @invariant()
+    def the_trackers_edges_form_no_circle(self) -> None:
+        flow = self.cluster.chains._flow
+        for name in self.known:
+            for thing in EVERYTHING:
+                assert f"{name}-1" not in flow.descendants(f"{name}-1", thing)
+
+    @invariant()
+    def everybody_known_has_a_place(self) -> None:
+        chains = self.cluster.chains
+        assert len(chains._line) == len(chains) == len(chains._by_host)
+
+
+TestAnything = Anything.TestCase
+TestAnything.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
