@@ -22,6 +22,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 
 _DNS_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_TRACKER = re.compile(r"http://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -53,7 +54,23 @@ class FrontendConfig:
         """The base addresses for the stub, without a trailing slash and without a default port."""
         port, default = (self.http_port, 80) if scheme == "http" else (self.https_port, 443)
         suffix = "" if port == default else f":{port}"
-        return tuple(f"{scheme}://{f'[{name}]' if ':' in name else name}{suffix}" for name in self.address)
+        return tuple(f"{scheme}://{_netloc(name)}{suffix}" for name in self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerConfig:
+    """Who tells installing hosts from whom to fetch.
+
+    Attributes:
+        port: where the tracker inside the frontend listens, at ``frontend.listen``.
+        urls: base addresses of trackers that run by themselves (``avalanche tracker``); with any of them the frontend
+            runs none.
+        registry: the file in which the frontend tells those what to answer for; relative to the state directory.
+    """
+
+    port: int = 7969
+    urls: tuple[str, ...] = ()
+    registry: str = "tracker/registry.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +94,19 @@ class Config:
     """All of ``avalanche.toml``."""
 
     frontend: FrontendConfig = FrontendConfig()
+    tracker: TrackerConfig = TrackerConfig()
     cluster: ClusterConfig = ClusterConfig()
     log: LogConfig = LogConfig()
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """The base addresses of the trackers that hosts are told."""
+        own = tuple(f"http://{_netloc(name)}:{self.tracker.port}" for name in self.frontend.address)
+        return self.tracker.urls or own
+
+
+def _netloc(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
 
 
 def parse_config(text: str, *, file: str) -> Config:
@@ -94,7 +122,7 @@ def parse_config(text: str, *, file: str) -> Config:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
-    tables = {"frontend": FrontendConfig, "cluster": ClusterConfig, "log": LogConfig}
+    tables = {"frontend": FrontendConfig, "tracker": TrackerConfig, "cluster": ClusterConfig, "log": LogConfig}
     _check_names(file, "table", document, tables)
     values = {name: _table(file, name, document.get(name, {}), kind) for name, kind in tables.items()}
     return Config(**values)
@@ -161,6 +189,12 @@ def _ip(value: str) -> str:
     return str(ipaddress.ip_address(value))
 
 
+def _url(value: str) -> str:
+    if not _TRACKER.fullmatch(value):
+        raise ValueError(f"{value!r} is not a base address such as http://10.1.1.2:7969")
+    return value
+
+
 def _integer(low: int, high: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -188,6 +222,9 @@ _READERS: Mapping[tuple[str, str], Callable[[object], object]] = {
     ("frontend", "distribution"): _label,
     ("frontend", "max_streams"): _integer(1, 100_000),
     ("frontend", "stop_seconds"): _integer(0, 3600),
+    ("tracker", "port"): _integer(1, 65535),
+    ("tracker", "urls"): _list_of(_url),
+    ("tracker", "registry"): _text,
     ("cluster", "name"): _text,
     ("cluster", "release"): _choice(RELEASES),
     ("log", "level"): _choice(LOG_LEVELS),

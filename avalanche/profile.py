@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional, TypeVar, Union
 
 from avalanche import document
@@ -16,6 +16,7 @@ from avalanche.attributes import Attributes
 from avalanche.document import Element, Reference, Text
 from avalanche.errors import DefinitionError, ProfileError, UndefinedAttribute
 from avalanche.sections import BASH, NODE, Command, FileWrite, Fragment, NodeName, PackageRequest, Script, require
+from avalanche.tokens import MAXIMUM_TEXT
 
 __all__ = [
     "Command",
@@ -352,8 +353,39 @@ def _flag(element: Element, name: str, *, default: bool = False) -> bool:
 
 
 @dataclass(frozen=True)
+class Membership:
+    """What a host needs to fetch from others (docs/protocol.md, section 9).
+
+    Attributes:
+        trackers: their base addresses, in the order in which they are tried.
+        token: the host's swarm token.
+        peer_key: checks the tickets of those who fetch from this host; 64 hexadecimal digits.
+    """
+
+    trackers: tuple[str, ...]
+    token: str = field(repr=False)
+    peer_key: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.trackers or not all(map(_TRACKER.fullmatch, self.trackers)):
+            raise ValueError(f"trackers={' '.join(self.trackers)!r} are not base addresses with http://")
+        if len(self.token) > MAXIMUM_TEXT or not _TOKEN.fullmatch(self.token):
+            raise ValueError("token is no swarm token")
+        if not _PEER_KEY.fullmatch(self.peer_key):
+            raise ValueError("peer-key is not 64 lower-case hexadecimal digits")
+
+
+_TRACKER = re.compile(r"http://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_PEER_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
 class Installation:
-    """The answer to GET /install/profile: whose installation, which packages, which values, and what to do."""
+    """The answer to GET /install/profile: whose installation, which packages, which values, and what to do.
+
+    ``membership`` is None when the host fetches from the frontend alone.
+    """
 
     host: str
     generation: str
@@ -361,14 +393,26 @@ class Installation:
     plane: str
     attributes: Attributes
     profile: Profile
+    membership: Optional[Membership] = None
 
 
 def installation_document(
-    *, host: str, generation: str, manifest: str, plane: str, attributes: Attributes, body: bytes
+    *,
+    host: str,
+    generation: str,
+    manifest: str,
+    plane: str,
+    attributes: Attributes,
+    body: bytes,
+    membership: Optional[Membership] = None,
 ) -> bytes:
     """Write an ``<installation>`` around a profile's bytes (``Profile.to_xml``), which are taken as they are."""
+    more = {}
+    if membership is not None:
+        trackers = " ".join(membership.trackers)
+        more = {"trackers": trackers, "token": membership.token, "peer-key": membership.peer_key}
     start = document.start_tag(
-        "installation", version=VERSION, host=host, generation=generation, manifest=manifest, plane=plane
+        "installation", version=VERSION, host=host, generation=generation, manifest=manifest, plane=plane, **more
     )
     return b"".join((start.encode(), b"\n", attributes.to_xml(), body, b"</installation>\n"))
 
@@ -383,7 +427,7 @@ def parse_installation(data: bytes, *, file: str = "profile") -> Installation:
 
 
 def _read_installation(element: Element) -> Installation:
-    _expect(element, "installation", "version", "host", "generation", "manifest", "plane")
+    _expect(element, "installation", "version", "host", "generation", "manifest", "plane", *_MEMBERSHIP)
     if element.get("version") != VERSION:
         element.fail(f"installation of version {element.get('version')!r}; this program reads version {VERSION}")
     children = tuple(element.children())
@@ -396,4 +440,21 @@ def _read_installation(element: Element) -> Installation:
         plane=_needed(element, "plane"),
         attributes=Attributes.from_element(children[0]),
         profile=_read_profile(children[1]),
+        membership=_read_membership(element),
     )
+
+
+_MEMBERSHIP = ("trackers", "token", "peer-key")
+
+
+def _read_membership(element: Element) -> Optional[Membership]:
+    values = [element.get(name) for name in _MEMBERSHIP]
+    if values == [None, None, None]:
+        return None
+    if None in values:
+        element.fail(f"<installation> carries all of {' '.join(_MEMBERSHIP)}, or none")
+    trackers, token, peer_key = map(str, values)
+    try:
+        return Membership(tuple(trackers.split(" ")), token, peer_key)
+    except ValueError as error:
+        element.fail(str(error))

@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 from hypothesis import given
+from hypothesis import strategies as st
 from lxml import etree
 
 from avalanche.attributes import SCOPES, Attributes
 from avalanche.cli.init import DEFAULT_ATTRIBUTES
 from avalanche.graph import parse_graph
 from avalanche.nodefile import LATER_ATTRIBUTES, LATER_TAGS, parse_nodefile
-from avalanche.profile import Profile, installation_document
+from avalanche.profile import Membership, Profile, installation_document
 from tests.test_profile import profiles
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -59,11 +60,11 @@ def test_the_protocol_s_example_is_valid() -> None:
     schema().assertValid(etree.fromstring(example("protocol.md", "installation")))
 
 
-@given(profiles)
-def test_whatever_is_written_is_valid(profile: Profile) -> None:
+@given(profiles, st.sampled_from([None, Membership(("http://10.1.1.1:7969",), "e30.e30", "ab" * 32)]))
+def test_whatever_is_written_is_valid(profile: Profile, membership: Membership | None) -> None:
     document = installation_document(
         host="h", generation="g-0123456789abcdef", manifest="0" * 64, plane="http",
-        attributes=Attributes.of({"a": "1"}), body=profile.to_xml(),
+        attributes=Attributes.of({"a": "1"}), body=profile.to_xml(), membership=membership,
     )  # fmt: skip
     schema().assertValid(etree.fromstring(document))
     schema().assertValid(etree.fromstring(profile.to_xml()))

@@ -17,6 +17,7 @@ from avalanche.profile import (
     Command,
     FileWrite,
     Fragment,
+    Membership,
     NodeName,
     PackageRequest,
     Profile,
@@ -194,3 +195,39 @@ def test_a_profile_beyond_its_bounds_is_refused() -> None:
         parse_profile(b"<profile>" + b" " * (4 << 20) + b"</profile>")
     with pytest.raises(ProfileError, match="too many elements"):
         parse_profile(b"<profile>" + b"<a/>" * 100_001 + b"</profile>")
+
+
+MEMBERSHIP = Membership(("http://10.1.1.1:7969", "http://[fd00::1]"), "e30.e30", "ab" * 32)
+
+
+def membership_document(membership: Optional[Membership]) -> bytes:
+    body = Profile("compute", "el9", (NodeName("base", "nodes/base.xml", "base"),)).to_xml()
+    return installation_document(
+        host="h",
+        generation="g",
+        manifest="m",
+        plane="relay",
+        attributes=Attributes(()),
+        body=body,
+        membership=membership,
+    )
+
+
+@pytest.mark.parametrize("membership", [MEMBERSHIP, None])
+def test_what_admits_a_host_to_its_peers_comes_back_as_it_was_written(membership: Optional[Membership]) -> None:
+    assert parse_installation(membership_document(membership)).membership == membership
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b' token="e30.e30"', b""),
+        (b"e30.e30", b"e30"),
+        (b"http://10.1.1.1:7969", b"ftp://10.1.1.1"),
+        (b"7969 http", b"7969  http"),
+        (b"abab", b"ABAB"),
+    ],
+)
+def test_half_an_admission_is_an_error(old: bytes, new: bytes) -> None:
+    with pytest.raises(ProfileError):
+        parse_installation(membership_document(MEMBERSHIP).replace(old, new, 1))

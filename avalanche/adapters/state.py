@@ -40,6 +40,11 @@ class State:
         return self.root / "order.key"
 
     @property
+    def swarm_key_file(self) -> Path:
+        """The key that frontend and trackers share (docs/protocol.md, section 9)."""
+        return self.root / "swarm.key"
+
+    @property
     def signing_home(self) -> Path:
         """The home of the GPG key that signs repositories."""
         return self.root / "gnupg"
@@ -70,16 +75,32 @@ class State:
         Raises:
             ConfigError: it is not there or damaged.
         """
-        try:
-            key = bytes.fromhex(self.order_key_file.read_text(encoding="ascii").strip())
-        except FileNotFoundError as error:
-            raise ConfigError(f"{self.order_key_file}: the order key is not there; run: avalanche init") from error
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{self.order_key_file}: the order key cannot be read: {error}") from error
-        if len(key) != KEY_BYTES:
-            raise ConfigError(f"{self.order_key_file}: not a key of {KEY_BYTES} bytes")
-        return key
+        return _read_key("order key", self.order_key_file)
 
     def create_order_key(self) -> None:
         """Make a new order key; every secret handed out before becomes void."""
-        write_whole(self.order_key_file, secrets.token_hex(KEY_BYTES).encode("ascii") + b"\n")
+        _create_key(self.order_key_file)
+
+    def swarm_key(self) -> bytes:
+        """Read the swarm key. Raises as `order_key`."""
+        return _read_key("swarm key", self.swarm_key_file)
+
+    def create_swarm_key(self) -> None:
+        """Make a new swarm key; every swarm token handed out before becomes void."""
+        _create_key(self.swarm_key_file)
+
+
+def _read_key(what: str, path: Path) -> bytes:
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: the {what} is not there; run: avalanche init") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: the {what} cannot be read: {error}") from error
+    if len(key) != KEY_BYTES:
+        raise ConfigError(f"{path}: not a key of {KEY_BYTES} bytes")
+    return key
+
+
+def _create_key(path: Path) -> None:
+    write_whole(path, secrets.token_hex(KEY_BYTES).encode("ascii") + b"\n")

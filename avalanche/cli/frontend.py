@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from avalanche.cli.common import Nouns, add_command, state_of
+from avalanche.cli.tracker import TrackerRegistrar, embedded, make_registrar
 from avalanche.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from avalanche.adapters.state import State
     from avalanche.config import Config
     from avalanche.frontend.services import Services
+    from avalanche.frontend.swarm import Registrar
 
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
@@ -39,14 +41,21 @@ def _run(arguments: argparse.Namespace) -> None:
         log = logging.getLogger(__name__)
         log.info("server certificate renewed", extra=facts(reason=reason, names=", ".join(config.frontend.address)))
 
+    registrar = make_registrar(state, config)
+    swarm_key = state.swarm_key()
+
     async def main() -> None:
-        await serve(make_services(state, config, authority), authority.server_context())
+        services = make_services(state, config, authority, registrar)
+        await serve(services, authority.server_context(), beside=embedded(services, registrar, swarm_key))
 
     asyncio.run(main())
 
 
-def make_services(state: State, config: Config, authority: Authority) -> Services:
+def make_services(state: State, config: Config, authority: Authority, registrar: Registrar | None = None) -> Services:
     """Put a frontend's parts together from its state directory.
+
+    Args:
+        registrar: what tells the trackers; by default one that tells nobody.
 
     Raises:
         ConfigError: something ``avalanche init`` makes is missing or damaged.
@@ -59,16 +68,28 @@ def make_services(state: State, config: Config, authority: Authority) -> Service
     from avalanche.frontend.profiles import Profiles
     from avalanche.frontend.services import Services
     from avalanche.frontend.storage import Storage
+    from avalanche.frontend.swarm import Swarm
     from avalanche.frontend.timeline import Timeline
 
     storage = Storage(Database.open(state.database_file))
     distributions = Distributions(state.root)
+    profiles = Profiles(make_planner(state, config, distributions))
+    generations = Generations(distributions)
+    swarm = Swarm(
+        key=state.swarm_key(),
+        trackers=config.trackers,
+        registrar=registrar or TrackerRegistrar(),
+        storage=storage,
+        profiles=profiles,
+        generations=generations,
+    )
     return Services(
         config=config,
         storage=storage,
         timeline=Timeline(storage),
-        profiles=Profiles(make_planner(state, config, distributions)),
-        generations=Generations(distributions),
+        profiles=profiles,
+        generations=generations,
+        swarm=swarm,
         bundle=build_bundle(),
         ca=authority.pem,
         order_key=state.order_key(),

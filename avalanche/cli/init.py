@@ -153,6 +153,12 @@ def _keys(state: State, config: Config, made: list[str], kept: list[str]) -> Non
     else:
         state.create_order_key()
         made.append(f"order key {state.order_key_file}")
+    if state.swarm_key_file.exists():
+        state.swarm_key()
+        kept.append(f"swarm key {state.swarm_key_file}")
+    else:
+        state.create_swarm_key()
+        made.append(f"swarm key {state.swarm_key_file}")
     if Authority.exists(state.authority):
         authority = Authority.open(state.authority)
         kept.append(f"certificate authority {state.authority}")

@@ -32,7 +32,7 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     create.add_argument("hosts", nargs="+", metavar="HOST")
     create.add_argument("--expires", type=_duration, default="4h", metavar="TIME", help="life, like 30m, 4h, 2d")
     create.add_argument("--attempts", type=int, default=3, help="how often it may boot into the installer (3)")
-    create.add_argument("--plane", choices=PLANES, default=PLANES[0], help="how packages travel")
+    create.add_argument("--plane", choices=PLANES, default=PLANES[0], help="how packages travel (default %(default)s)")
     add_command(verbs, "list", _list, "list the orders").add_argument(
         "--live", action="store_true", help="live ones only"
     )

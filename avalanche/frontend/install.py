@@ -14,7 +14,7 @@ from avalanche.adapters.database import Transaction
 from avalanche.adapters.orderbook import TimelineEvent
 from avalanche.cluster import Cluster
 from avalanche.errors import AvalancheError, OrderRefused, ProtocolError
-from avalanche.frontend.answers import line
+from avalanche.frontend.answers import client, line
 from avalanche.frontend.services import SERVICES, Services
 from avalanche.log import facts
 from avalanche.manifest import Manifest
@@ -45,7 +45,8 @@ async def get_profile(request: web.Request) -> web.Response:
     cluster, order, is_new = await _with_order(services, order_id, "profile", begin, writes=True)
     attempt = f"attempt {order.number(token)} of {order.limit}"
     try:
-        answer = await services.profiles.installation(cluster, order)
+        membership = await services.swarm.membership(cluster, order, client(request))
+        answer = await services.profiles.installation(cluster, order, membership)
     except AvalancheError as error:
         services.timeline.note(_event(services, order, "profile", "failed", text=f"{attempt}: {error}", attempt=token))
         raise

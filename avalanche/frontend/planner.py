@@ -19,7 +19,7 @@ from avalanche.cluster import Cluster, Host
 from avalanche.compiler import compile_profile
 from avalanche.manifest import Manifest
 from avalanche.orders import Order
-from avalanche.profile import Profile, installation_document
+from avalanche.profile import Membership, Profile, installation_document
 
 PROFILES_KEPT = 256
 CLOSURES_KEPT = 64
@@ -128,7 +128,7 @@ class Planner:
             found = self._closures.put(key, solved.manifest)
         return found
 
-    def installation(self, cluster: Cluster, order: Order) -> bytes:
+    def installation(self, cluster: Cluster, order: Order, membership: Membership | None) -> bytes:
         """Write the installation document of an order's host.
 
         Raises:
@@ -141,10 +141,16 @@ class Planner:
             host=order.host,
             generation=order.generation,
             manifest=manifest.digest,
-            plane=order.plane,
+            plane=order.way,
             attributes=attributes,
             body=compiled.body,
+            membership=membership,
         )
+
+    def wanted(self, cluster: Cluster, order: Order) -> Manifest:
+        """What the order's host will fetch. Raises as ``installation``."""
+        _, compiled = self.profile_of(cluster, order.host)
+        return self.closure(order.generation, compiled.profile)
 
     def manifest(self, cluster: Cluster, order: Order, digest: str) -> bytes | None:
         """The manifest of this digest, when the order's host's profile names it; None otherwise.
@@ -152,8 +158,7 @@ class Planner:
         Raises:
             DefinitionError, ConfigError, RepositoryError: as ``installation``.
         """
-        _, compiled = self.profile_of(cluster, order.host)
-        manifest = self.closure(order.generation, compiled.profile)
+        manifest = self.wanted(cluster, order)
         return manifest.to_bytes() if manifest.digest == digest else None
 
     def profile_of(self, cluster: Cluster, name: str) -> tuple[Attributes, Compiled]:

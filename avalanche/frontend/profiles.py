@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from avalanche.cluster import Cluster
 from avalanche.frontend.planner import Planner
+from avalanche.manifest import Manifest
 from avalanche.orders import Order
+from avalanche.profile import Membership
 
 
 class Profiles:
@@ -20,10 +22,15 @@ class Profiles:
         self._planner = planner
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="profiles")
 
-    async def installation(self, cluster: Cluster, order: Order) -> bytes:
+    async def installation(self, cluster: Cluster, order: Order, membership: Membership | None) -> bytes:
         """The installation document of an order's host."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._planner.installation, cluster, order)
+        return await loop.run_in_executor(self._thread, self._planner.installation, cluster, order, membership)
+
+    async def wanted(self, cluster: Cluster, order: Order) -> Manifest:
+        """What an order's host will fetch."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._planner.wanted, cluster, order)
 
     async def manifest(self, cluster: Cluster, order: Order, digest: str) -> bytes | None:
         """The manifest of this digest, or None when the host's profile names another."""

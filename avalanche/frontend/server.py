@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 import ssl
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -29,8 +29,11 @@ BACKLOG = 1024
 IDLE_SECONDS = 30.0  # a connection without a whole request head is closed; also what ends a slow loris
 
 
-async def serve(services: Services, tls: ssl.SSLContext) -> None:
+async def serve(services: Services, tls: ssl.SSLContext, *, beside: AbstractAsyncContextManager[None]) -> None:
     """Serve until a signal says stop.
+
+    Args:
+        beside: what runs as long as the frontend does: its tracker.
 
     Raises:
         ConfigError: a port cannot be bound.
@@ -39,7 +42,7 @@ async def serve(services: Services, tls: ssl.SSLContext) -> None:
     config = services.config.frontend
     stop = _Stop()
     runner = make_runner(services)
-    async with living(services):
+    async with living(services), beside:
         await runner.setup()
         try:
             await _listen(runner, config, tls)

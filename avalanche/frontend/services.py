@@ -15,6 +15,7 @@ from avalanche.config import Config
 from avalanche.frontend.generations import Generations
 from avalanche.frontend.profiles import Profiles
 from avalanche.frontend.storage import Storage
+from avalanche.frontend.swarm import Swarm
 from avalanche.frontend.timeline import Timeline
 
 
@@ -27,6 +28,7 @@ class Services:
     timeline: Timeline
     profiles: Profiles
     generations: Generations
+    swarm: Swarm
     bundle: Bundle
     ca: str
     order_key: bytes = field(repr=False)
@@ -40,9 +42,14 @@ SERVICES = web.AppKey("services", Services)
 async def living(services: Services) -> AsyncIterator[Services]:
     """Keep the services going; at the end, store what is waiting and close the database."""
     storing = asyncio.create_task(services.timeline.run(), name="timeline")
+    # Before anybody is answered: hosts that were installing when an earlier frontend ended are known at once.
+    await services.swarm.refresh(services.clock())
+    refreshing = asyncio.create_task(services.swarm.run(services.clock), name="swarm")
     try:
         yield services
     finally:
+        refreshing.cancel()
+        await asyncio.gather(refreshing, return_exceptions=True)
         services.timeline.close()
         await storing
         services.profiles.close()

@@ -52,7 +52,7 @@ def test_a_second_init_changes_nothing_and_says_what_is_there(fresh: State) -> N
     before = content(fresh)
     again = init(fresh)
     assert again["made"] == []
-    assert len(again["kept"]) == 7
+    assert len(again["kept"]) == 8
     assert content(fresh) == before
     assert "Kickstart_Lang" not in avalanche("attr", "list", "--state", fresh.root)
 

@@ -25,7 +25,7 @@ def facts(*arguments: object) -> Any:
 
 def test_an_order_is_created_listed_shown_and_cancelled(roll: Path) -> None:
     (order,) = facts("order", "create", "compute-0-0", "--expires", "2d", "--attempts", "5")
-    assert (order["host"], order["state"], order["plane"], order["limit"]) == ("compute-0-0", "live", "http", 5)
+    assert (order["host"], order["state"], order["plane"], order["limit"]) == ("compute-0-0", "live", "auto", 5)
     assert order["generation"] == facts("dist", "show", "default")["generation"]
     assert [row["order"] for row in facts("order", "list", "--live")] == [order["order"]]
     assert facts("order", "show", order["order"])["attempts"] == []

@@ -12,6 +12,7 @@ from avalanche.manifest import parse_manifest
 from avalanche.messages import MAX_BODY, Done, Event, EventBatch
 from avalanche.orders import Order
 from avalanche.profile import Installation, parse_installation
+from avalanche.tokens import peer_key, verify_token
 from tests.frontend.rig import TOKEN, Rig
 
 OTHER = "f" * 16
@@ -31,9 +32,25 @@ async def installation(rig: Rig, order: str, token: str = TOKEN) -> Installation
 
 async def test_the_installation_names_host_generation_and_manifest(rig: Rig, order: str) -> None:
     found = await installation(rig, order)
-    assert (found.host, found.plane, found.generation) == ("compute-0-0", "http", rig.orders()[0].generation)
+    assert (found.host, found.plane, found.generation) == ("compute-0-0", "relay", rig.orders()[0].generation)
     assert found.attributes["hostname"] == "compute-0-0"
     assert [node.name for node in found.profile.nodes] == ["base", "compute"]
+
+
+async def test_a_host_is_admitted_to_its_peers_from_where_it_speaks(rig: Rig, order: str) -> None:
+    found = (await installation(rig, order)).membership
+    assert found is not None
+    key = rig.state.swarm_key()
+    token = verify_token(key, found.token, address="127.0.0.1", now=rig.services.clock())
+    assert (token.host, token.order, token.rack) == ("compute-0-0", order, "0")
+    assert found.peer_key == peer_key(key, order).hex()
+    assert found.trackers == ("http://127.0.0.1:7969",)
+
+
+async def test_an_order_over_http_admits_nobody(rig: Rig) -> None:
+    rig.add_host()
+    found = await installation(rig, rig.order("compute-0-0", "--plane", "http"))
+    assert (found.plane, found.membership) == ("http", None)
 
 
 async def test_the_manifest_is_the_closure(rig: Rig, order: str) -> None:

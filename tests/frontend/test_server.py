@@ -80,11 +80,13 @@ async def started(state: State) -> AsyncIterator[Process]:
 @pytest.fixture
 def ported(state: State) -> State:
     """A state directory whose ports are free ones, with a host and an order."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    http, https = (found.getsockname()[1] for found in sockets)
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    http, https, tracker = (found.getsockname()[1] for found in sockets)
     for found in sockets:
         found.close()
-    settings = f'[frontend]\nlisten = "127.0.0.1"\nhttp_port = {http}\nhttps_port = {https}\n'
+    settings = (
+        f'[tracker]\nport = {tracker}\n\n[frontend]\nlisten = "127.0.0.1"\nhttp_port = {http}\nhttps_port = {https}\n'
+    )
     state.config_file.write_text(state.config_file.read_text().replace("[frontend]\n", settings))
     avalanche("host", "add", "compute-0-0", "--ip", "127.0.0.1", "--state", state.root)
     avalanche("order", "create", "compute-0-0", "--state", state.root)

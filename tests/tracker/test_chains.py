@@ -37,7 +37,9 @@ class Cluster:
 
     def ask(self, name: str, *things: str, rack: str = "0", avoid: str | None = None) -> list[str | None]:
         left = None if avoid is None else f"{avoid}-1"
-        return self.names(self.say(name, rack=rack, asks=tuple(Ask(thing, 100, left) for thing in things or ("x",))).give)
+        return self.names(
+            self.say(name, rack=rack, asks=tuple(Ask(thing, 100, left) for thing in things or ("x",))).give
+        )
 
     def blame(self, name: str, parent: str, why: str, thing: str | None = None, **fields: object) -> Answer:
         return self.say(name, blames=(Blame(f"{parent}-1", why, thing),), **fields)
@@ -332,7 +334,12 @@ class Anything(RuleBasedStateMachine):
         self.known.add(name)
         self.take(name, (), answer)
 
-    @rule(name=names, wanted=st.sets(things, min_size=1), other=names, why=st.sampled_from(["", "dead", "refused", "stalled", "slow"]))
+    @rule(
+        name=names,
+        wanted=st.sets(things, min_size=1),
+        other=names,
+        why=st.sampled_from(["", "dead", "refused", "stalled", "slow"]),
+    )
     def ask(self, name: str, wanted: set[str], other: str, why: str) -> None:
         asks = tuple(Ask(thing, 10, f"{other}-1" if why else None) for thing in sorted(wanted))
         blames = (Blame(f"{other}-1", why),) if why else ()

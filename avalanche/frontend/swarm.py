@@ -1,0 +1,115 @@
+"""What hosts need to fetch from each other: who may, and what the trackers answer for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from avalanche.adapters import orderbook
+from avalanche.adapters.database import Transaction
+from avalanche.cluster import Cluster
+from avalanche.errors import AvalancheError, RepositoryError
+from avalanche.frontend.generations import Generations
+from avalanche.frontend.profiles import Profiles
+from avalanche.frontend.storage import Storage
+from avalanche.log import facts
+from avalanche.manifest import Manifest
+from avalanche.orders import Order
+from avalanche.profile import Membership
+from avalanche.tokens import SwarmToken, peer_key, sign_token
+
+REFRESH_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Registrar(Protocol):
+    """How trackers are told what they answer for."""
+
+    def register(self, generation: Manifest, closure: Manifest) -> None:
+        """Answer for all objects of a generation, and know what a host with this closure wants. Cheap when known."""
+
+    def retain(self, generations: Collection[str]) -> None:
+        """Answer for no other generations than these."""
+
+
+class Swarm:
+    """Admits hosts to the peer planes.
+
+    Args:
+        key: the swarm key.
+        trackers: their base addresses.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: bytes,
+        trackers: tuple[str, ...],
+        registrar: Registrar,
+        storage: Storage,
+        profiles: Profiles,
+        generations: Generations,
+    ) -> None:
+        self._key = key
+        self._trackers = trackers
+        self._registrar = registrar
+        self._storage = storage
+        self._profiles = profiles
+        self._generations = generations
+
+    def __repr__(self) -> str:
+        return f"<Swarm {' '.join(self._trackers)}>"
+
+    async def membership(self, cluster: Cluster, order: Order, address: str) -> Membership | None:
+        """Admit the host of an order, which speaks from ``address``; None when it fetches from the frontend alone.
+
+        Raises:
+            UnknownHost, DefinitionError, ConfigError, RepositoryError: as ``Planner.installation``.
+        """
+        if order.way == "http":
+            return None
+        await self._register(cluster, order)
+        token = SwarmToken(
+            order.id,
+            order.host,
+            str(cluster.host(order.host).rack),
+            address,
+            order.generation,
+            int(order.expires),
+        )
+        return Membership(self._trackers, sign_token(self._key, token), peer_key(self._key, order.id).hex())
+
+    async def run(self, clock: Callable[[], float]) -> None:
+        """Keep what trackers answer for equal to what live orders pin, until cancelled."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            await self.refresh(clock())
+
+    async def refresh(self, now: float) -> None:
+        """Register what live orders pin, and nothing else. What cannot be solved any more is left out and logged."""
+
+        def find(transaction: Transaction, cluster: Cluster) -> tuple[Cluster, list[Order]]:
+            return cluster, [order for order in orderbook.all_orders(transaction) if order.state(now) == "live"]
+
+        try:
+            cluster, orders = await self._storage.read(find)
+        except AvalancheError as error:
+            log.warning("trackers not told what to answer for", extra=facts(reason=error))
+            return
+        orders = [order for order in orders if order.way != "http"]
+        for order in orders:
+            try:
+                await self._register(cluster, order)
+            except AvalancheError as error:
+                log.warning("closure not registered", extra=facts(host=order.host, order=order.id, reason=error))
+        self._registrar.retain({order.generation for order in orders})
+
+    async def _register(self, cluster: Cluster, order: Order) -> None:
+        closure = await self._profiles.wanted(cluster, order)
+        generation = await self._generations.open(order.generation)
+        if generation is None:
+            raise RepositoryError(f"generation {order.generation} of order {order.id} is not there any more")
+        self._registrar.register(generation.manifest, closure)
