@@ -394,6 +394,13 @@ class Verifier:
             received = self._received
             raise self._failure(f"only {received} of {self._entry.size} bytes arrived", piece=self.verified // PIECE)
 
+    def rewind(self) -> None:
+        """Forget what was taken beyond `verified`: the next bytes begin there."""
+        self._received = self.verified
+        self._whole = self._whole_verified.copy()
+        self._leaf = hashlib.sha256()
+        self._leaves = []
+
     def _end_leaf(self) -> None:
         self._leaves.append(self._leaf.digest())
         self._leaf = hashlib.sha256()
@@ -409,12 +416,6 @@ class Verifier:
         self.verified = self._received
         self._whole_verified = self._whole.copy()
 
-    def _return_to_verified(self) -> None:
-        self._received = self.verified
-        self._whole = self._whole_verified.copy()
-        self._leaf = hashlib.sha256()
-        self._leaves = []
-
     def _failure(self, reason: str, *, piece: Optional[int]) -> VerificationFailed:
-        self._return_to_verified()
+        self.rewind()
         return VerificationFailed(f"{self._entry.path}: {reason}", path=self._entry.path, piece=piece)

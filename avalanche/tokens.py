@@ -129,6 +129,20 @@ def verify_token(swarm_key: bytes, text: str, *, address: str, now: float) -> Sw
     return token
 
 
+def read_token(text: str) -> SwarmToken:
+    """Read a token for what it says; only who has the swarm key can tell whether it is good.
+
+    Raises:
+        TokenRefused: it is malformed.
+    """
+    payload_text, _, _ = text.partition(".")
+    try:
+        payload = _decode(payload_text)
+    except ValueError:
+        raise TokenRefused("the token is not PAYLOAD.SIGNATURE in base64url") from None
+    return SwarmToken(**_fields(_document("token", payload), "token", SwarmToken))
+
+
 def sign_ticket(key: bytes, ticket: Ticket) -> str:
     """Write a ticket's text; ``key`` is the parent's `peer_key`."""
     return _sign(key, b"ticket:", asdict(ticket))

@@ -9,8 +9,8 @@ from avalanche.errors import ConfigError
 from lab.faults import Fault, parse_faults
 
 _MODES = ("install", "download")
-_PLANES = ("http",)
-_LATER = ("auto", "relay", "swarm")
+_PLANES = ("relay", "http", "auto")
+_LATER = ("swarm",)
 _MAX_HOSTS = 250
 
 
@@ -29,7 +29,7 @@ class Settings:
     hosts: int = 4
     rate_mbit: int = 100
     mode: str = "install"
-    plane: str = "http"
+    plane: str = "relay"
     faults: tuple[Fault, ...] = ()
 
 
@@ -39,9 +39,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         ConfigError: one of them makes no sense; says what would.
     """
-    plane = environment.get("PLANE") or "http"
+    plane = environment.get("PLANE") or _PLANES[0]
     if plane in _LATER:
-        raise ConfigError(f"PLANE={plane} does not exist yet: this version has PLANE=http")
+        raise ConfigError(f"PLANE={plane} does not exist yet: this version has PLANE={'|'.join(_PLANES)}")
     settings = Settings(
         hosts=_number(environment, "HOSTS", 4, 1, _MAX_HOSTS),
         rate_mbit=_number(environment, "RATE", 100, 1, 10_000),

@@ -24,6 +24,7 @@ class Catalogue:
         self.generation = manifest.generation
         self.closure = tuple(Item(entry) for entry in manifest.entries)
         self._items = {item.entry.path: item for item in self.closure}
+        self._objects = {item.entry.sha256: item for item in reversed(self.closure)}
         self._frontend = frontend
         self._clock = clock
         self._absent: dict[str, float] = {}
@@ -36,6 +37,10 @@ class Catalogue:
     def items(self) -> tuple[Item, ...]:
         """Everything known, in the order it became known."""
         return tuple(self._items.values())
+
+    def find_object(self, sha256: str) -> Optional[Item]:
+        """The item with these bytes, the first in canonical order when there are several; None when none is known."""
+        return self._objects.get(sha256)
 
     async def find(self, path: str) -> Optional[Item]:
         """The item at ``path``, or None when the generation has none.
@@ -70,4 +75,5 @@ class Catalogue:
             return None
         item = Item(entry)
         self._items[path] = item
+        self._objects.setdefault(entry.sha256, item)
         return item

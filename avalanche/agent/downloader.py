@@ -1,7 +1,8 @@
-"""Which package comes next: what the installer asks for, then the closure in canonical order, as much as fits.
+"""Which package comes next: what the installer asks for, what other hosts wait for, then the closure in canonical
+order, as much as fits.
 
-`Downloader.advance` decides; it is called whenever something changed: an object is wanted, a transfer ended, room came
-free, the hold was lifted, a second has passed.
+`Downloader.advance` decides; it is called whenever something changed: an object is wanted, a piece was verified, a
+transfer ended, a source became known, room came free, the hold was lifted, a second has passed.
 """
 
 from __future__ import annotations
@@ -9,39 +10,62 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Callable, Optional
 
 from avalanche.agent.cache import Cache, Slot
-from avalanche.agent.connection import Pool
 from avalanche.agent.events import Events
 from avalanche.agent.item import Item, State
-from avalanche.agent.transfer import DiskFull, Sources, Transfer
+from avalanche.agent.meter import Meter
+from avalanche.agent.source import DEMANDS, PREFETCHES, Route, Source
+from avalanche.agent.transfer import DiskFull, Transfer
 from avalanche.agent.trouble import Delay, Trouble, jittered_delay
 from avalanche.errors import AvalancheError, ProtocolError, StoreFull, TransferError, VerificationFailed
 
-PREFETCHES = 8
-"""Transfers of the closure in flight: measured, three give 1.21 of the limit and eight 1.04 (perf.md)."""
-DEMANDS = 4
-"""More transfers that only what the installer waits for may use; dnf asks for three objects at a time."""
 ROOM_SECONDS = 60.0
 """So long an object that the installer waits for may find no room before it fails."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
 class Figures:
-    """What a host has fetched so far."""
+    """What a host has fetched so far. Bytes are counted as they come, good or bad; ``verified`` ones are good."""
 
-    packages: int = 0
-    bytes_from_frontend: int = 0
-    bytes_from_peers: int = 0
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.packages = 0
+        self.verified = 0
+        self.bytes_from_frontend = 0
+        self.bytes_from_peers = 0
+        self.ingress = Meter(clock)
 
-    def count(self, received: int) -> None:
-        """Some bytes came from the frontend, good or bad."""
+    def __repr__(self) -> str:
+        return f"<Figures {self.packages} packages, {self.verified} bytes>"
+
+    def count_frontend(self, received: int) -> None:
+        """Some bytes came from the frontend."""
         self.bytes_from_frontend += received
+        self.ingress.count(received)
+
+    def count_peer(self, received: int) -> None:
+        """Some bytes came from another host."""
+        self.bytes_from_peers += received
+        self.ingress.count(received)
+
+
+class Flight:
+    """An item on its way: it has a slot, and an errand to a source while one is known."""
+
+    def __init__(self, item: Item, slot: Slot, transfer: Transfer, trouble: Trouble) -> None:
+        self.item = item
+        self.slot = slot
+        self.transfer = transfer
+        self.trouble = trouble
+        self.source: Optional[Source] = None
+        self.errand: Optional[asyncio.Task[None]] = None
+        self.not_before = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Flight {self.transfer!r} from {self.source}>"
 
 
 class Downloader:
@@ -49,7 +73,9 @@ class Downloader:
 
     Args:
         closure: the items to prefetch, in canonical order.
-        is_live: may an unreachable source still be waited for? (False once the frontend refused the order.)
+        route: says from where.
+        sources: how many frontends there are.
+        is_live: may an unreachable frontend still be waited for? (False once it refused the order.)
         delay: how long to wait between tries.
     """
 
@@ -57,14 +83,15 @@ class Downloader:
         self,
         closure: Iterable[Item],
         *,
-        sources: Sources,
+        route: Route,
+        sources: int,
+        figures: Figures,
         cache: Cache,
-        pool: Pool,
         events: Events,
         is_live: Callable[[], bool],
         delay: Delay = jittered_delay,
     ) -> None:
-        self.figures = Figures()
+        self.figures = figures
         self.is_held = True
         """Is prefetch kept back?"""
         self.is_full = False
@@ -76,76 +103,166 @@ class Downloader:
         if not self._missing:
             self.has_closure.set()
         self._demanded: deque[Item] = deque()
+        self._hurried: deque[Item] = deque()
+        self._flights: dict[Item, Flight] = {}
+        self._given_up: set[Item] = set()
+        self._route = route
         self._sources = sources
         self._cache = cache
-        self._pool = pool
         self._events = events
         self._is_live = is_live
         self._delay = delay
         self._delivered: deque[Item] = deque()
-        self._running: dict[asyncio.Task[None], Item] = {}
         self._full_since: Optional[float] = None
+        self._is_pending = False
+        self._is_closed = False
 
     def __repr__(self) -> str:
-        return f"<Downloader {len(self._running)} running, {len(self._prefetch)} to prefetch, {self._cache!r}>"
+        running = sum(flight.errand is not None for flight in self._flights.values())
+        return f"<Downloader {running} running, {len(self._prefetch)} to prefetch, {self._cache!r}>"
+
+    @property
+    def flights(self) -> Iterator[Flight]:
+        """What is being fetched now, the longest first."""
+        return (flight for flight in self._flights.values() if flight.errand is not None)
 
     def demand(self, item: Item) -> None:
-        """The installer asks for an item: it goes before everything that is only prefetched."""
-        if item.state in (State.ABSENT, State.QUEUED) and not item.is_demanded:
-            item.state = State.QUEUED
-            self._demanded.append(item)
-        item.is_demanded = item.state is not State.COMPLETE
+        """The installer asks for an item: it goes before everything else."""
+        if item.state is not State.COMPLETE and not item.is_demanded:
+            item.is_demanded = True
+            self._line_up(item, self._demanded)
         self.advance()
+
+    def hurry(self, item: Item) -> None:
+        """A host that fetches from this one waits for an item of the closure: it goes before the prefetch."""
+        if item.state is not State.COMPLETE and not (item.is_demanded or item.is_hurried):
+            item.is_hurried = True
+            self._line_up(item, self._hurried)
+            self.advance()
+
+    def will_fetch(self, item: Item) -> bool:
+        """Is ``item`` here, on its way, or yet to come?"""
+        return item.state is not State.ABSENT or (item in self._missing and item not in self._given_up)
 
     def taken(self, item: Item) -> None:
         """An answer was sent: when the installer has the whole item, its room may be used again."""
         if item.is_evictable:
             self._delivered.append(item)
             if self.is_full:
-                self.advance()
+                self._soon()
+
+    def redirect(self, item: Item) -> None:
+        """The route has another source for ``item`` now."""
+        flight = self._flights.get(item)
+        if flight is not None and flight.errand is not None and flight.source is not self._route.source(item):
+            flight.errand.cancel()
 
     def advance(self) -> None:
         """Start every transfer that may run now."""
+        if self._is_closed:
+            return
         self.is_full = False
-        demands = sum(item.is_demanded for item in self._running.values())
-        while self._demanded and len(self._running) < PREFETCHES + DEMANDS:
-            if not self._start(self._demanded, is_alone=demands == 0):
-                break
-            demands += 1
-        while not self.is_held and self._prefetch and self._may_prefetch(demands):
-            if self._prefetch[0].state is not State.ABSENT or self._prefetch[0].has_arrived:
-                self._prefetch.popleft()  # the installer asked for it before its turn came
-            elif not self._start(self._prefetch, is_alone=False):
-                break
+        if not self.is_held:
+            self._route.look_ahead()
+        self._begin_waited_for()
+        if not self.is_held:
+            self._begin_prefetch()
         self._judge_room()
-
-    def _may_prefetch(self, demands: int) -> bool:
-        running = len(self._running)
-        return running - demands < PREFETCHES and running < PREFETCHES + DEMANDS
 
     async def close(self) -> None:
         """Stop every transfer."""
-        self._prefetch.clear()
-        self._demanded.clear()
-        tasks = list(self._running)
+        self._is_closed = True
+        tasks = [flight.errand for flight in self._flights.values() if flight.errand is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    # --- room ---
+    # --- what comes next ---
 
-    def _start(self, queue: deque[Item], *, is_alone: bool) -> bool:
-        item = queue[0]
-        slot = self._reserve(item, is_alone=is_alone)
-        if slot is None:
-            self.is_full = True
-            return False
-        queue.popleft()
-        item.slot, item.state = slot, State.ARRIVING
-        task = asyncio.get_running_loop().create_task(self._fetch(item, slot))
-        self._running[task] = item
-        task.add_done_callback(self._ended)
+    def _line_up(self, item: Item, queue: deque[Item]) -> None:
+        if item.state is State.ABSENT:
+            item.state = State.QUEUED
+        queue.append(item)
+        self._route.need(item)
+        flight = self._flights.get(item)
+        if flight is not None and flight.errand is not None and flight.source is not None:
+            flight.source.hurry(flight.transfer)
+
+    def _begin_waited_for(self) -> None:
+        """What the installer waits for, then what other hosts wait for; neither counts in the prefetch's window."""
+        for queue in (self._demanded, self._hurried):
+            waiting = [item for item in queue if item.state in (State.QUEUED, State.ARRIVING)]
+            queue.clear()
+            queue.extend(waiting)
+            for place, item in enumerate(waiting):
+                if not self._try(item, is_alone=queue is self._demanded and place == 0):
+                    break
+
+    def _begin_prefetch(self) -> None:
+        while self._prefetch and self._is_settled(self._prefetch[0]):
+            self._prefetch.popleft()
+        running = [flight.transfer for flight in self.flights if not flight.item.is_demanded]
+        for item in self._candidates():
+            begun = self._flights.get(item)
+            if begun is not None and begun.errand is not None:
+                continue
+            if not self._route.has_room(running):
+                return
+            if not self._try(item, is_alone=False):
+                return
+            begun = self._flights.get(item)
+            if begun is not None and begun.errand is not None:
+                running.append(begun.transfer)
+
+    def _is_settled(self, item: Item) -> bool:
+        """Is there nothing left for the prefetch to do about ``item``?"""
+        return item.state is State.COMPLETE or item.has_arrived or item in self._given_up
+
+    def _candidates(self) -> Iterator[Item]:
+        """What was begun and has lost its source, then the closure as far as sources are known."""
+        yield from list(self._flights)
+        for item in list(self._prefetch):
+            if item in self._flights or self._is_settled(item):
+                continue
+            if not self._route.has_asked(item):
+                return
+            yield item
+
+    def _try(self, item: Item, *, is_alone: bool) -> bool:
+        """Begin or resume ``item`` if its source is known and takes it now. False: there is no room in the cache."""
+        flight = self._flights.get(item)
+        if flight is not None and (flight.errand is not None or flight.not_before > self._now()):
+            return True
+        source = self._route.source(item)
+        if source is None or not self._admits(source, item):
+            return True
+        if flight is None:
+            slot = self._reserve(item, is_alone=is_alone)
+            if slot is None:
+                self.is_full = True
+                return False
+            flight = self._take_off(item, slot)
+        flight.source = source
+        flight.errand = asyncio.get_running_loop().create_task(self._run(flight, source))
+        flight.errand.add_done_callback(lambda task: self._ended(flight, source, task))
         return True
+
+    def _admits(self, source: Source, item: Item) -> bool:
+        asked = [flight.item for flight in self.flights if flight.source is source]
+        if source.is_frontend:
+            demands = sum(other.is_demanded for other in asked)
+            most = PREFETCHES + DEMANDS
+            return len(asked) < most and (item.is_demanded or len(asked) - demands < PREFETCHES)
+        return self._route.admits(source, len(asked))
+
+    def _take_off(self, item: Item, slot: Slot) -> Flight:
+        transfer = Transfer(item, slot, on_verified=self._verified, clock=self._now)
+        trouble = Trouble(item.entry, self._events, sources=self._sources, is_live=self._is_live, delay=self._delay)
+        item.slot, item.state = slot, State.ARRIVING
+        self._flights[item] = flight = Flight(item, slot, transfer, trouble)
+        return flight
+
+    # --- room ---
 
     def _reserve(self, item: Item, *, is_alone: bool) -> Optional[Slot]:
         demanded = item.is_demanded
@@ -169,20 +286,21 @@ class Downloader:
             item = self._delivered.popleft()
             if item.is_evictable:
                 item.forget()
+                self._route.dropped(item)
                 return True
         return False
 
     def _judge_room(self) -> None:
         """Let what waits for room fail when it waits in vain for too long."""
-        now = asyncio.get_running_loop().time()
-        if not (self.is_full and self._demanded):
+        now = self._now()
+        waiting = next((item for item in self._demanded if item.state is State.QUEUED), None)
+        if waiting is None or not self.is_full:
             self._full_since = None
         elif self._full_since is None:
             self._full_since = now
         elif now - self._full_since > ROOM_SECONDS:
-            item = self._demanded.popleft()
             self._full_since = None
-            self._fail(item, self._no_room(item))
+            self._fail(waiting, self._no_room(waiting))
 
     def _no_room(self, item: Item) -> StoreFull:
         return StoreFull(
@@ -192,47 +310,84 @@ class Downloader:
 
     # --- transfers ---
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        if not task.cancelled():
-            task.result()
-            self.advance()
+    async def _run(self, flight: Flight, source: Source) -> None:
+        flight.transfer.begin()
+        if not flight.transfer.is_complete:
+            await source.fetch(flight.transfer)
 
-    async def _fetch(self, item: Item, slot: Slot) -> None:
-        try:
-            await self._arrive(item, Transfer(item, slot, self.figures.count))
-        except AvalancheError as error:
-            self._fail(item, error)
+    def _verified(self, size: int) -> None:
+        self.figures.verified += size
+        # The window of what is on its way moves on with every piece.
+        if not self.is_held:
+            self._soon()
+
+    def _soon(self) -> None:
+        if not self._is_pending:
+            self._is_pending = True
+            asyncio.get_running_loop().call_soon(self._advance_now)
+
+    def _advance_now(self) -> None:
+        self._is_pending = False
+        self.advance()
+
+    def _ended(self, flight: Flight, source: Source, task: asyncio.Task[None]) -> None:
+        flight.errand = None
+        if self._is_closed:
+            if not task.cancelled():
+                task.exception()
             return
-        except Exception as error:
-            # One object's fault must not leave the installer waiting for ever, nor end the install.
-            log.exception("transfer crashed path=%s", item.entry.path)
-            self._fail(item, TransferError(f"{item.entry.path}: a fault of the agent: {type(error).__name__}: {error}"))
-            return
+        error = None if task.cancelled() else task.exception()
+        if flight.transfer.is_complete:
+            self._arrive(flight)
+        elif error is not None:
+            self._judge(flight, source, error)
+        self.advance()
+
+    def _arrive(self, flight: Flight) -> None:
+        item = flight.item
+        del self._flights[item]
         if not item.has_arrived and item.entry.nevra is not None:
             self.figures.packages += 1
         item.complete()
+        self._route.arrived(item)
         self.taken(item)  # an answer may have ended with the last piece, before this line
         self._missing.discard(item)
         if not self._missing:
             self.has_closure.set()
 
-    async def _arrive(self, item: Item, transfer: Transfer) -> None:
-        trouble = Trouble(
-            item.entry, self._events, sources=len(self._sources), is_live=self._is_live, delay=self._delay
-        )
-        target = self._sources.target(item.entry.path)
-        while not transfer.is_complete:
-            source = self._sources.current
-            try:
-                await transfer.run(self._pool, source, target)
-            except DiskFull as error:
-                if not self._evict():
-                    await asyncio.sleep(trouble.judge_full_disk(error, is_demanded=item.is_demanded))
-            except (TransferError, ProtocolError, VerificationFailed) as error:
-                self._sources.pass_over(source)
-                await asyncio.sleep(trouble.judge(source, error))
+    def _judge(self, flight: Flight, source: Source, error: BaseException) -> None:
+        """Decide when, or whether, a flight goes on after ``error``."""
+        item = flight.item
+        try:
+            if isinstance(error, DiskFull):
+                self._pause(flight, 0.0 if self._evict() else self._wait_for_disk(flight, error))
+            elif not isinstance(error, (TransferError, ProtocolError, VerificationFailed)):
+                # One object's fault must not leave the installer waiting for ever, nor end the install.
+                log.error("transfer crashed path=%s", item.entry.path, exc_info=error)
+                text = f"{item.entry.path}: a fault of the agent: {type(error).__name__}: {error}"
+                raise TransferError(text)
+            elif source.is_frontend:
+                self._pause(flight, flight.trouble.judge(source, error))
+            else:
+                flight.trouble.judge_peer(source, error)
+                self._route.failed(item, source, error)
+        except AvalancheError as reason:
+            self._fail(item, reason)
+
+    def _wait_for_disk(self, flight: Flight, error: DiskFull) -> float:
+        return flight.trouble.judge_full_disk(error, is_demanded=flight.item.is_demanded)
+
+    def _pause(self, flight: Flight, seconds: float) -> None:
+        if seconds > 0:
+            flight.not_before = self._now() + seconds
+            asyncio.get_running_loop().call_later(seconds + 0.001, self.advance)
 
     def _fail(self, item: Item, error: AvalancheError) -> None:
         self._events.report("packages", "failed", str(error))
+        self._flights.pop(item, None)
+        self._given_up.add(item)
         item.fail(error)
+        self._route.dropped(item)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Optional
+from typing import Callable, Optional
 
 from avalanche.agent.cache import Slot
 from avalanche.errors import AvalancheError
@@ -20,6 +20,9 @@ class State(enum.Enum):
     COMPLETE = "complete"
 
 
+Watcher = Callable[["Item"], None]
+
+
 class Item:
     """An object and its verified bytes.
 
@@ -29,6 +32,7 @@ class Item:
         verified: bytes from the start that may be released.
         is_demanded: the installer waits for it.
         has_arrived: was it ever complete?
+        is_hurried: a host that fetches from this one waits for it.
         readers: answers that are being sent from its file.
         delivered: bytes from the start that the installer has taken.
     """
@@ -39,10 +43,12 @@ class Item:
         self.slot: Optional[Slot] = None
         self.verified = 0
         self.is_demanded = False
+        self.is_hurried = False
         self.has_arrived = False
         self.readers = 0
         self.delivered = 0
         self._waiters: list[asyncio.Future[None]] = []
+        self._watchers: list[Watcher] = []
 
     def __repr__(self) -> str:
         return f"<Item {self.entry.path} {self.state.value} {self.verified}/{self.entry.size}>"
@@ -68,11 +74,20 @@ class Item:
                     self._waiters.remove(waiter)
         return self.verified
 
+    def watch(self, watcher: Watcher) -> None:
+        """Call ``watcher`` whenever bytes were added, or all were given up (the item is ABSENT then)."""
+        self._watchers.append(watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Undo one `watch`."""
+        self._watchers.remove(watcher)
+
     def advance(self, verified: int) -> None:
         """More bytes were verified and written: wake who waits for them."""
         self.verified = verified
         for waiter in self._woken():
             waiter.set_result(None)
+        self._tell()
 
     def complete(self) -> None:
         """The whole object is there."""
@@ -81,6 +96,7 @@ class Item:
         self.state = State.COMPLETE
         self.has_arrived = True
         self.is_demanded = False
+        self.is_hurried = False
 
     def fail(self, error: AvalancheError) -> None:
         """Tell who waits that it will not come now, and forget what came: a later demand begins anew."""
@@ -102,6 +118,12 @@ class Item:
         self.verified = 0
         self.delivered = 0
         self.is_demanded = False
+        self.is_hurried = False
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in tuple(self._watchers):
+            watcher(self)
 
     def _woken(self) -> list[asyncio.Future[None]]:
         waiters, self._waiters = self._waiters, []

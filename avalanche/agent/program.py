@@ -6,28 +6,23 @@ import asyncio
 import contextlib
 import logging
 import platform
+import secrets
 import signal
 from collections.abc import Coroutine, Mapping
 from typing import Any, Optional
 
 from avalanche import __version__
-from avalanche.agent.cache import Cache
-from avalanche.agent.catalogue import Catalogue
-from avalanche.agent.connection import Address, Pool
+from avalanche.agent.connection import Address
 from avalanche.agent.control import Control
 from avalanche.agent.deadline import within
 from avalanche.agent.done import FLUSH_SECONDS, outcome, post_done
-from avalanche.agent.downloader import Downloader
 from avalanche.agent.events import Events
+from avalanche.agent.feed import Feed
 from avalanche.agent.frontend import Frontend
 from avalanche.agent.progress import Progress
-from avalanche.agent.proxy import Proxy
 from avalanche.agent.rundir import RunDirectory
-from avalanche.agent.server import Server
 from avalanche.agent.settings import Settings, load_settings
 from avalanche.agent.stage2 import Plan, StageFailed, fetch_plan, make_kickstart
-from avalanche.agent.transfer import Sources
-from avalanche.agent.watch import InstallWatch
 from avalanche.errors import AvalancheError
 from avalanche.messages import DONE_STATUSES
 
@@ -108,34 +103,25 @@ class Agent:
 
     async def _feed(self, plan: Plan) -> None:
         """Serve packages until the agent ends."""
-        loop = asyncio.get_running_loop()
-        catalogue = Catalogue(plan.manifest, self._frontend, clock=loop.time)
-        cache = Cache(self._settings)
-        pool = Pool()
-        downloader = Downloader(
-            catalogue.closure,
-            sources=Sources([Address.parse(url) for url in self._order.http], plan.manifest.generation),
-            cache=cache,
-            pool=pool,
+        feed = Feed(
+            plan.manifest,
+            self._order,
+            frontend=self._frontend,
+            addresses=[Address.parse(url) for url in self._order.http],
+            settings=self._settings,
             events=self._events,
-            is_live=lambda: self._events.refused is None,
+            membership=plan.installation.membership,
+            attempt=secrets.token_hex(8),
+            bundle=self._run.bundle,
         )
-        self._progress = Progress(plan.manifest, downloader, self._events, self._run)
-        watch = InstallWatch(self._events)
-        server = Server(Proxy(catalogue, downloader, on_query=watch.asked).answer)
+        self._progress = Progress(plan.manifest, feed.downloader, self._events, self._run)
         try:
-            await server.listen(self._settings.port)
+            await feed.open()
             self._state = "ready"
             self._run.say_ready()
             await self._progress.run()
         finally:
-            server.close()
-            await catalogue.close()
-            await downloader.close()
-            pool.close()
-            for item in catalogue.items:
-                item.forget()
-            cache.close()
+            await feed.close()
 
     # --- ends ---
 

@@ -56,7 +56,7 @@ class Progress:
             self._downloader.is_held = self._run.is_held()
             self._downloader.advance()
             beats += 1
-            fetched = self._downloader.figures.bytes_from_frontend
+            fetched = self._downloader.figures.verified
             if self._seconds is None and self._downloader.has_closure.is_set():
                 self._seconds = time.monotonic() - self._started
                 text = f"{self._total} packages in {self._seconds:.1f} s"

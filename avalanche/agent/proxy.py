@@ -16,7 +16,7 @@ from avalanche.agent.downloader import Downloader
 from avalanche.agent.item import Item
 from avalanche.agent.server import ClientGone, Exchange, Query
 from avalanche.errors import AvalancheError
-from avalanche.manifest import Entry, check_path
+from avalanche.manifest import check_path
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 log = logging.getLogger(__name__)
@@ -52,11 +52,11 @@ class Proxy:
         if item is None:
             await exchange.text(404, f"{query.target[:200]} is not in generation {self._catalogue.generation}")
             return
-        span = requested_span(query, item.entry)
+        span = requested_span(query, item.entry.sha256, item.entry.size)
         if span is None:
             await exchange.text(416, "the range is beyond the end", {"Content-Range": f"bytes */{item.entry.size}"})
         elif query.method == "HEAD":
-            _send_head(exchange, item.entry, span)
+            send_head(exchange, item.entry.sha256, item.entry.size, span)
         else:
             self._on_query(item)
             await self._send(exchange, item, span)
@@ -71,7 +71,7 @@ class Proxy:
             item.readers += 1
             try:
                 with slot.open() as file:
-                    _send_head(exchange, item.entry, span)
+                    send_head(exchange, item.entry.sha256, item.entry.size, span)
                     while position < span.end:
                         if item.slot is not slot:
                             raise ClientGone("the object began anew")
@@ -121,41 +121,42 @@ class Span(NamedTuple):
     is_part: bool
 
 
-def requested_span(query: Query, entry: Entry) -> Optional[Span]:
-    """The bytes to send; everything when there is no Range header, or not one plain range.
+def requested_span(query: Query, sha256: str, size: int) -> Optional[Span]:
+    """The bytes of an object to send; everything when there is no Range header, or not one plain range.
 
     Returns:
         None when nothing of the range exists (416). Source of the rules: RFC 9110, section 14.
     """
-    whole = Span(0, entry.size, False)
+    whole = Span(0, size, False)
     match = _RANGE.fullmatch(query.headers.get("range", "").strip())
-    if match is None or query.headers.get("if-range", etag(entry)) != etag(entry):
+    if match is None or query.headers.get("if-range", etag(sha256)) != etag(sha256):
         return whole
     first, last = match.groups()
     if not first:
         if not last:
             return whole
-        count = min(int(last), entry.size)
-        return Span(entry.size - count, entry.size, True) if count else None
+        count = min(int(last), size)
+        return Span(size - count, size, True) if count else None
     if last and int(last) < int(first):
         return whole
-    if int(first) >= entry.size:
+    if int(first) >= size:
         return None
-    return Span(int(first), min(int(last) + 1, entry.size) if last else entry.size, True)
+    return Span(int(first), min(int(last) + 1, size) if last else size, True)
 
 
-def etag(entry: Entry) -> str:
+def etag(sha256: str) -> str:
     """The entity tag of an object."""
-    return f'"{entry.sha256}"'
+    return f'"{sha256}"'
 
 
-def _send_head(exchange: Exchange, entry: Entry, span: Span) -> None:
+def send_head(exchange: Exchange, sha256: str, size: int, span: Span) -> None:
+    """The head of an answer that brings ``span`` of an object."""
     headers = {
         "Content-Type": "application/octet-stream",
         "Content-Length": str(span.end - span.start),
         "Accept-Ranges": "bytes",
-        "ETag": etag(entry),
+        "ETag": etag(sha256),
     }
     if span.is_part:
-        headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{entry.size}"
+        headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
     exchange.head(206 if span.is_part else 200, headers)

@@ -1,106 +1,92 @@
-"""One object from a frontend to the disk: every piece checked before it is written, resumed where it broke.
+"""The bytes of one object on their way to the disk: every piece checked before it is written, wherever it comes from.
 
-The socket fills one piece in memory; the piece is hashed, written, released, and the next one takes its place.
+A source fills one piece in memory; the piece is hashed, written, released, and the next one takes its place.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
 from typing import Callable, Optional
-from urllib.parse import quote
 
 from avalanche.agent.cache import Slot
-from avalanche.agent.connection import Address, Collector, Connection, Head, Pool, Request, Sink
+from avalanche.agent.connection import Sink
 from avalanche.agent.item import Item
-from avalanche.errors import ProtocolError, SourceUnavailable, TransferError, VerificationFailed
+from avalanche.errors import VerificationFailed
 from avalanche.manifest import PIECE, Verifier
-from avalanche.messages import RETRY_STATUSES
-
-
-class Refused(SourceUnavailable):
-    """A source gave a final answer: asking it again is no use."""
 
 
 class DiskFull(Exception):
     """A verified piece could not be written. Never leaves the downloader."""
 
 
-class Sources:
-    """The frontends that serve packages, in order; a failing one gives way to the next."""
-
-    def __init__(self, addresses: Sequence[Address], generation: str) -> None:
-        assert addresses
-        self._addresses = addresses
-        self._prefix = f"/install/packages/{generation}/"
-        self._current = 0
-
-    def __len__(self) -> int:
-        return len(self._addresses)
-
-    @property
-    def current(self) -> Address:
-        """Who is asked now."""
-        return self._addresses[self._current]
-
-    def target(self, path: str) -> str:
-        """The request target of an object's path."""
-        return self._prefix + quote(path, safe="/")
-
-    def pass_over(self, address: Address) -> None:
-        """``address`` failed: ask the next one, unless another transfer has moved on already."""
-        if address == self.current:
-            self._current = (self._current + 1) % len(self._addresses)
-
-
 class Transfer(Sink):
-    """The bytes of one item on their way into its slot; survives the sources it is fed from."""
+    """The bytes of one item on their way into its slot; survives the sources it is fed from.
 
-    def __init__(self, item: Item, slot: Slot, count: Callable[[int], None]) -> None:
-        self._item = item
+    Args:
+        on_verified: called with the number of bytes that were verified and written.
+        clock: seconds, of a clock that does not jump.
+    """
+
+    def __init__(
+        self, item: Item, slot: Slot, *, on_verified: Callable[[int], None], clock: Callable[[], float]
+    ) -> None:
+        self.item = item
+        self.heard = clock()
+        """When the last byte came, or the last source was asked."""
         self._slot = slot
-        self._count = count
+        self._on_verified = on_verified
+        self._clock = clock
         self._verifier = Verifier(item.entry)
-        self._piece = memoryview(bytearray(min(PIECE, item.entry.size)))
+        self._piece: Optional[memoryview] = None
         self._filled = 0
         self._unwritten: Optional[memoryview] = None
 
     def __repr__(self) -> str:
-        return f"<Transfer {self._item!r} received={self._verifier.received}>"
+        return f"<Transfer {self.item!r} received={self.received_bytes}>"
 
     @property
     def is_complete(self) -> bool:
         """Is everything verified and written?"""
-        return self._item.verified == self._item.entry.size
+        return self.item.verified == self.item.entry.size
 
-    async def run(self, pool: Pool, source: Address, target: str) -> None:
-        """Fetch what is missing.
+    @property
+    def received_bytes(self) -> int:
+        """Bytes from the start that are here, verified or not: where the next byte belongs."""
+        return self._verifier.received
+
+    @property
+    def left(self) -> int:
+        """Bytes that are missing."""
+        return self.item.entry.size - self._verifier.received
+
+    def begin(self) -> None:
+        """A source is asked now; first, what could not be written before is.
 
         Raises:
-            Refused, SourceUnavailable, TransferTimeout, ProtocolError: the source fails; a later `run` resumes.
-            VerificationFailed: its bytes are not the manifest's; a later `run` fetches the piece again.
-            DiskFull: a later `run` begins with writing the piece that is held in memory.
+            DiskFull: it still cannot; a later call tries again.
         """
+        self.heard = self._clock()
         self._write()
-        if self.is_complete:
-            return
-        offset = self._verifier.received
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        connection, head = await pool.begin(source, Request("GET", target, headers))
-        try:
-            if head.status not in (200, 206):
-                raise await _refusal(connection, head, target)
-            self._check_head(source, head, offset)
-            await connection.receive(self)
-        finally:
-            pool.give_back(connection)
+
+    def rewind(self) -> None:
+        """Forget the bytes of a piece that is not whole."""
+        self._verifier.rewind()
+        self._filled = 0
 
     def buffer(self) -> memoryview:
-        room = min(PIECE, self._item.entry.size - self._verifier.verified)
+        room = min(PIECE, self.item.entry.size - self._verifier.verified)
+        if self._piece is None:
+            self._piece = memoryview(bytearray(room))
         return self._piece[self._filled : room]
 
     def received(self, count: int) -> None:
-        self._count(count)
+        """Bytes were put into `buffer`.
+
+        Raises:
+            VerificationFailed: they are not the manifest's; the piece begins anew.
+            DiskFull: a verified piece cannot be written; it is kept in memory.
+        """
+        assert self._piece is not None
+        self.heard = self._clock()
         start, self._filled = self._filled, self._filled + count
         before = self._verifier.verified
         try:
@@ -113,6 +99,15 @@ class Transfer(Sink):
             self._filled = 0
             self._write()
 
+    def put(self, data: memoryview) -> None:
+        """Take the next bytes, no more than are `left`. Raises as `received`."""
+        while data:
+            room = self.buffer()
+            count = min(len(room), len(data))
+            room[:count] = data[:count]
+            self.received(count)
+            data = data[count:]
+
     def _write(self) -> None:
         """Write and release the verified piece that is held, if there is one."""
         if self._unwritten is None:
@@ -121,25 +116,9 @@ class Transfer(Sink):
             self._slot.write(self._unwritten)
         except OSError as error:
             raise DiskFull(f"{self._slot.place.path}: {error.strerror}") from error
+        size = len(self._unwritten)
         self._unwritten = None
-        self._item.advance(self._verifier.verified)
-
-    def _check_head(self, source: Address, head: Head, offset: int) -> None:
-        entry = self._item.entry
-        if head.length != entry.size - offset:
-            text = f"{entry.path}: announced with {head.length} bytes from byte {offset} on; its size is {entry.size}"
-            raise VerificationFailed(text, path=entry.path)
-        if offset and head.headers.get("content-range") != f"bytes {offset}-{entry.size - 1}/{entry.size}":
-            raise SourceUnavailable(f"{source}: does not resume {entry.path} at byte {offset}")
-
-
-async def _refusal(connection: Connection, head: Head, target: str) -> SourceUnavailable:
-    """The error that an answer without the object stands for, with the source's own words."""
-    sink = Collector(4096)
-    with contextlib.suppress(ProtocolError, TransferError):
-        await connection.receive(sink)
-    lines = sink.data.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
-    message = f"{connection.address}{target}: {head.status}: {lines[0][:300]}"
-    if head.status in RETRY_STATUSES:
-        return SourceUnavailable(message, retry_after=head.retry_after)
-    return Refused(message)
+        if self._verifier.is_complete:
+            self._piece = None
+        self.item.advance(self._verifier.verified)
+        self._on_verified(size)

@@ -6,9 +6,9 @@ import logging
 import random
 from typing import Callable, Optional
 
-from avalanche.agent.connection import Address
 from avalanche.agent.events import Events
-from avalanche.agent.transfer import DiskFull, Refused
+from avalanche.agent.source import Refused, Source
+from avalanche.agent.transfer import DiskFull
 from avalanche.errors import AvalancheError, SourceUnavailable, StoreFull, VerificationFailed
 from avalanche.manifest import Entry
 from avalanche.messages import retry_delay
@@ -55,7 +55,13 @@ class Trouble:
     def __repr__(self) -> str:
         return f"<Trouble {self._entry.path} tries={self._tries} mismatches={self._mismatches}>"
 
-    def judge(self, source: Address, error: AvalancheError) -> float:
+    def judge_peer(self, source: Source, error: AvalancheError) -> None:
+        """Tell of a host that did not deliver; somebody else is asked at once, so it never is the end."""
+        log.warning("peer left peer=%s path=%s reason=%s", source, self._entry.path, error)
+        if isinstance(error, VerificationFailed):
+            self._report(f"{error} (from {source}); fetched again from elsewhere", key=self._entry.path)
+
+    def judge(self, source: Source, error: AvalancheError) -> float:
         """Say how many seconds to wait before the next try.
 
         Raises:
@@ -91,7 +97,7 @@ class Trouble:
             raise StoreFull(f"no room for {self._entry.path} ({self._entry.size} bytes): {error}")
         return 1.0
 
-    def _judge_mismatch(self, source: Address, error: VerificationFailed) -> None:
+    def _judge_mismatch(self, source: Source, error: VerificationFailed) -> None:
         self._mismatches += 1
         text = f"{error} (from {source}, {self._mismatches} times)"
         log.warning("verification failed %s", text)

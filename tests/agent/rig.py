@@ -7,20 +7,16 @@ import contextlib
 from pathlib import Path
 from typing import Callable, Optional
 
-from avalanche.agent.cache import Cache
-from avalanche.agent.catalogue import Catalogue
-from avalanche.agent.connection import Address, Pool
-from avalanche.agent.downloader import Downloader
+from avalanche.agent.connection import Address
 from avalanche.agent.events import Events
+from avalanche.agent.feed import Feed
 from avalanche.agent.frontend import Frontend
 from avalanche.agent.item import Item
 from avalanche.agent.progress import Progress
-from avalanche.agent.proxy import Proxy
 from avalanche.agent.rundir import RunDirectory
-from avalanche.agent.server import Server
 from avalanche.agent.settings import Settings
-from avalanche.agent.transfer import Sources
 from avalanche.agent.trouble import Delay
+from avalanche.profile import Membership
 from tests.agent.faulty import FaultyFrontend
 
 ATTEMPT = "0123456789abcdef"
@@ -70,51 +66,51 @@ class Rig:
         roots: tuple[Path, ...] = (),
         others: tuple[str, ...] = (),
         delay: Delay = lambda tries, retry_after: 0.02,
+        membership: Optional[Membership] = None,
+        attempt: str = ATTEMPT,
     ) -> None:
         run = folder / "run"
         run.mkdir(mode=0o700, exist_ok=True)
         self.run = RunDirectory(run)
-        settings = Settings(cache_dir=folder / "cache", cache_limit_bytes=limit or 1 << 30, target_roots=roots)
+        settings = Settings(cache_dir=folder / "cache", cache_limit_bytes=limit or 1 << 30, target_roots=roots, port=0)
         self.frontend = frontend
         self.client = Frontend(frontend.document(), ATTEMPT)
         self.events = Events(self.client, attempt=ATTEMPT, run=self.run)
         manifest = frontend.generation.manifest
-        self.catalogue = Catalogue(manifest, self.client, clock=asyncio.get_running_loop().time)
-        self.cache = Cache(settings)
-        self.pool = Pool(stall=stall)
-        addresses = [Address.parse(url) for url in (*others, *frontend.document().http)]
-        self.downloader = Downloader(
-            self.catalogue.closure,
-            sources=Sources(addresses, manifest.generation),
-            cache=self.cache,
-            pool=self.pool,
+        document = frontend.document()
+        self.feed = Feed(
+            manifest,
+            document,
+            frontend=self.client,
+            addresses=[Address.parse(url) for url in (*others, *document.http)],
+            settings=settings,
             events=self.events,
-            is_live=lambda: self.events.refused is None,
+            membership=membership,
+            attempt=attempt,
+            bundle=run / "agent.pyz",
             delay=delay,
+            stall=stall,
         )
+        self.catalogue = self.feed.catalogue
+        self.cache = self.feed.cache
+        self.pool = self.feed.pool
+        self.downloader = self.feed.downloader
         self.progress = Progress(manifest, self.downloader, self.events, self.run)
         self.asked: list[Item] = []
-        self.server = Server(Proxy(self.catalogue, self.downloader, on_query=self.asked.append).answer)
         self.port = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Rig:
-        self.port = await self.server.listen(0)
+        self.port = await self.feed.open()
         self._tasks = [asyncio.ensure_future(self.events.run())]
         return self
 
     async def __aexit__(self, *reason: object) -> None:
-        self.server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.catalogue.close()
-        await self.downloader.close()
-        self.pool.close()
+        await self.feed.close()
         self.client.close()
-        for item in self.catalogue.items:
-            item.forget()
-        self.cache.close()
         await asyncio.sleep(0.01)
 
     def load(self) -> None:

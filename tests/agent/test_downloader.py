@@ -177,7 +177,7 @@ async def test_prefetch_stops_at_the_cap_and_goes_on_as_the_installer_takes(
 async def test_what_the_installer_has_not_taken_is_never_dropped(frontend: FaultyFrontend, folder: Path) -> None:
     async with Rig(frontend, folder, limit=1_200_000) as rig:
         rig.load()
-        await until(lambda: rig.downloader.is_full and not rig.downloader._running)
+        await until(lambda: rig.downloader.is_full and not any(rig.downloader.flights))
         kept = [item for item in rig.catalogue.closure if item.state is State.COMPLETE]
         assert kept
         for path in reversed(list(frontend.generation.objects)):
@@ -214,7 +214,7 @@ async def test_a_fault_of_the_agent_costs_one_object(
 
     async with Rig(frontend, folder) as rig:
         with monkeypatch.context() as patch:
-            patch.setattr(Transfer, "_check_head", divide)
+            patch.setattr(Transfer, "begin", divide)
             answer = await rig.get("/" + SMALL)
             assert (answer.status, b"ZeroDivisionError" in answer.body) == (502, True)
         assert (await rig.get("/" + SMALL)).body == frontend.generation.objects[SMALL]

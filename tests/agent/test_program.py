@@ -280,7 +280,7 @@ async def test_wrong_settings_are_named(site: FaultyFrontend, machine: Machine) 
 async def test_a_taken_port_is_named(site: FaultyFrontend, machine: Machine) -> None:
     taken = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", machine.port)
     _, output = await machine.boot(site.document())
-    assert f"127.0.0.1:{machine.port}: the package proxy cannot listen: " in output
+    assert f"127.0.0.1:{machine.port}: cannot listen: " in output
     taken.close()
 
 

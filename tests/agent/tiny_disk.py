@@ -38,7 +38,7 @@ async def closure_larger_than_the_disk(frontend: FaultyFrontend, folder: Path) -
     mount(folder / "cache", "2m")
     async with Rig(frontend, folder) as rig:
         rig.load()
-        await until(lambda: rig.downloader.is_full and not rig.downloader._running)
+        await until(lambda: rig.downloader.is_full and not any(rig.downloader.flights))
         for path, data in frontend.generation.objects.items():
             assert (await rig.get("/" + path)).body == data
         assert {len(frontend.asked(path)) for path in frontend.generation.objects} == {1}
@@ -77,7 +77,7 @@ async def target_disk_appears(frontend: FaultyFrontend, folder: Path) -> None:
     root.mkdir()
     async with Rig(frontend, folder, limit=1_000_000, roots=(root,)) as rig:
         rig.load()
-        await until(lambda: rig.downloader.is_full and not rig.downloader._running)
+        await until(lambda: rig.downloader.is_full and not any(rig.downloader.flights))
         assert not list(root.iterdir())
         mount(root, "4g")
         await asyncio.wait_for(rig.downloader.has_closure.wait(), 10)
@@ -98,7 +98,7 @@ async def target_disk_too_small(frontend: FaultyFrontend, folder: Path) -> None:
     root = folder / "sysroot"
     async with Rig(frontend, folder, limit=1_000_000, roots=(root,)) as rig:
         rig.load()
-        await until(lambda: rig.downloader.is_full and not rig.downloader._running)
+        await until(lambda: rig.downloader.is_full and not any(rig.downloader.flights))
         mount(root, "600m")
         for path, data in frontend.generation.objects.items():
             assert (await rig.get("/" + path)).body == data

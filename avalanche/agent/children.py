@@ -1,0 +1,279 @@
+"""One host that fetches from this one: its requests, and what is sent for them (docs/protocol.md, section 11.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import BinaryIO, Callable, Optional
+
+from avalanche.agent import frames
+from avalanche.agent.catalogue import Catalogue
+from avalanche.agent.downloader import Downloader
+from avalanche.agent.item import Item, State
+from avalanche.agent.meter import Meter
+from avalanche.manifest import PIECE
+
+FRAME = 65536
+"""Bytes of an object in one DATA frame: what is sent for one request before another one may come in between."""
+BUFFER = 65536
+"""Bytes that wait in this process for one child, at most, beside one frame."""
+SOCKET_BUFFER = 131072
+"""Little that is stuck in the kernel when the child moves on, and a backlog that can be seen."""
+BEAT_SECONDS = 0.3
+STUCK_SECONDS = 10.0
+IDLE_SECONDS = 60.0
+LEAVE_SECONDS = 2.0
+
+
+class Sharing:
+    """What this host has to give, and how fast it moves.
+
+    Args:
+        ingress, egress: what it receives and what it sends to all children.
+    """
+
+    def __init__(self, catalogue: Catalogue, downloader: Downloader, *, ingress: Meter, egress: Meter) -> None:
+        self.catalogue = catalogue
+        self.downloader = downloader
+        self.ingress = ingress
+        self.egress = egress
+        self.is_leaving = False
+
+
+class _Request:
+    """An object a child has asked for, from an offset on."""
+
+    def __init__(self, id: int, item: Item, offset: int) -> None:
+        self.id = id
+        self.item = item
+        self.sent = offset
+        self.is_hurried = False
+
+    @property
+    def ready(self) -> int:
+        """Bytes that could be sent now."""
+        return self.item.verified - self.sent
+
+
+class Child(asyncio.Protocol):
+    """The parent's side of a relay connection.
+
+    Args:
+        on_end: called once, when the connection is gone.
+    """
+
+    def __init__(self, sharing: Sharing, *, on_end: Callable[[Child], None]) -> None:
+        self._sharing = sharing
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._transport: Optional[asyncio.Transport] = None
+        self._data = bytearray()
+        self._open: dict[int, _Request] = {}
+        self._last = 0
+        self._file: Optional[BinaryIO] = None
+        self._file_item: Optional[Item] = None
+        self._is_paused = False
+        self._is_pumping = False
+        self._written = 0
+        self._taken = -1
+        self._moved = self._used = self._loop.time()
+        self._timer: Optional[asyncio.TimerHandle] = None
+
+    def __repr__(self) -> str:
+        return f"<Child {len(self._open)} requests, {self._written} bytes>"
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def begin_to_leave(self) -> bool:
+        """Refuse what has not been begun. Is a piece still going out?"""
+        for request in list(self._open.values()):
+            if request.sent % PIECE == 0 or request.ready <= 0:
+                self._refuse(request, frames.LEAVING)
+        return bool(self._open) or (self._transport is not None and self._transport.get_write_buffer_size() > 0)
+
+    # --- what the transport calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=BUFFER, low=BUFFER // 4)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
+        self._timer = self._loop.call_later(BEAT_SECONDS, self._beat)
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        for request in list(self._open.values()):
+            self._forget(request)
+        self._let_go()
+        self._on_end(self)
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self._pump()
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        try:
+            self._read()
+        except ValueError:
+            self.close()
+
+    # --- requests ---
+
+    def _read(self) -> None:
+        view, used = memoryview(bytes(self._data)), 0
+        while len(view) - used >= frames.HEAD_BYTES and self._transport is not None:
+            head = frames.read_head(view[used : used + frames.HEAD_BYTES])
+            if head.length != {frames.GET: frames.GET_BYTES, frames.CANCEL: 0, frames.HURRY: 0}.get(head.kind, -1):
+                raise ValueError(f"a frame of type {head.kind} with {head.length} bytes")
+            end = used + frames.HEAD_BYTES + head.length
+            if len(view) < end:
+                break
+            self._take(head, view[used:end])
+            used = end
+        del self._data[:used]
+        self._pump()
+
+    def _take(self, head: frames.Head, frame: memoryview) -> None:
+        if head.kind == frames.GET:
+            if head.id <= self._last:
+                raise ValueError("a request's number was used before")
+            self._last = head.id
+            self._get(head.id, *frames.read_get(frame))
+            return
+        if not 0 < head.id <= self._last:
+            raise ValueError("a frame about a request that was never made")
+        request = self._open.get(head.id)
+        if request is None:
+            return
+        if head.kind == frames.CANCEL:
+            self._forget(request)
+        else:
+            request.is_hurried = True
+            self._sharing.downloader.hurry(request.item)
+
+    def _get(self, id: int, sha256: str, offset: int) -> None:
+        item = self._sharing.catalogue.find_object(sha256)
+        reason = 0
+        if self._sharing.is_leaving:
+            reason = frames.LEAVING
+        elif item is None or not self._sharing.downloader.will_fetch(item):
+            reason = frames.NOT_HERE
+        elif len(self._open) >= frames.MAXIMUM_OPEN:
+            reason = frames.BUSY
+        elif offset % PIECE or offset >= item.entry.size:
+            reason = frames.BAD_OFFSET
+        if reason or item is None:
+            self._write(frames.refuse(id, reason))
+            return
+        self._used = self._loop.time()
+        item.readers += 1
+        item.watch(self._changed)
+        self._open[id] = _Request(id, item, offset)
+
+    def _changed(self, item: Item) -> None:
+        """Bytes of an object came, or all were given up."""
+        if item.state is State.ABSENT:
+            for request in list(self._open.values()):
+                if request.item is item:
+                    self._refuse(request, frames.NOT_HERE)
+        self._pump()
+
+    def _refuse(self, request: _Request, reason: int) -> None:
+        self._forget(request)
+        self._write(frames.refuse(request.id, reason))
+
+    def _forget(self, request: _Request) -> None:
+        del self._open[request.id]
+        self._used = self._loop.time()
+        if self._file_item is request.item:
+            self._let_go()
+        request.item.unwatch(self._changed)
+        request.item.readers -= 1
+        self._sharing.downloader.taken(request.item)
+
+    # --- sending ---
+
+    def _pump(self) -> None:
+        """Send what is there, as long as the child takes it."""
+        if self._is_pumping:
+            return
+        self._is_pumping = True
+        try:
+            while not self._is_paused and self._transport is not None and not self._transport.is_closing():
+                request = self._next()
+                if request is None:
+                    return
+                self._send(request)
+        finally:
+            self._is_pumping = False
+
+    def _next(self) -> Optional[_Request]:
+        """The oldest request that has bytes to send; one that somebody waits for before others."""
+        oldest = None
+        for request in self._open.values():
+            if request.ready > 0:
+                if request.is_hurried:
+                    return request
+                oldest = oldest or request
+        return oldest
+
+    def _send(self, request: _Request) -> None:
+        size = min(request.ready, FRAME, PIECE - request.sent % PIECE)
+        try:
+            data = os.pread(self._descriptor(request.item), size, request.sent)
+        except OSError:
+            data = b""
+        if len(data) != size:
+            self._refuse(request, frames.NOT_HERE)  # the disk has lost it; somebody else has it
+            return
+        self._write(b"".join((frames.data_head(request.id, request.sent, size), data)))
+        self._sharing.egress.count(size)
+        request.sent += size
+        if request.sent == request.item.entry.size:
+            self._forget(request)
+            self._write(frames.bare(frames.END, request.id))
+
+    def _descriptor(self, item: Item) -> int:
+        if self._file is None or self._file_item is not item:
+            self._let_go()
+            if item.slot is None:
+                raise OSError("no file")
+            self._file, self._file_item = item.slot.open(), item
+        return self._file.fileno()
+
+    def _let_go(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = self._file_item = None
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+            self._written += len(data)
+
+    # --- time ---
+
+    def _beat(self) -> None:
+        """Say how it goes, and end what does not move."""
+        assert self._transport is not None
+        self._timer = self._loop.call_later(BEAT_SECONDS, self._beat)
+        now, waiting = self._loop.time(), self._transport.get_write_buffer_size()
+        if not waiting or self._written - waiting != self._taken:
+            self._moved, self._taken = now, self._written - waiting
+        if now - self._moved > STUCK_SECONDS or (not self._open and now - self._used > IDLE_SECONDS):
+            self.close()
+        elif self._open and waiting < 4 * BUFFER:
+            backlog = waiting + sum(max(request.ready, 0) for request in self._open.values())
+            held = [(request.id, request.item.verified) for request in self._open.values()]
+            sharing = self._sharing
+            self._write(frames.heartbeat(backlog, sharing.egress.rate, sharing.ingress.best, held))

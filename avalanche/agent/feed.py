@@ -1,0 +1,109 @@
+"""The loading half of the agent: what fetches packages, and what gives them to the installer and to other hosts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from avalanche.agent.cache import Cache
+from avalanche.agent.catalogue import Catalogue
+from avalanche.agent.connection import STALL_SECONDS, Address, Pool
+from avalanche.agent.downloader import Downloader, Figures
+from avalanche.agent.events import Events
+from avalanche.agent.frontend import Frontend
+from avalanche.agent.proxy import Proxy
+from avalanche.agent.relay import Relay
+from avalanche.agent.server import Server
+from avalanche.agent.settings import Settings
+from avalanche.agent.source import Frontends, Route
+from avalanche.agent.trouble import Delay, jittered_delay
+from avalanche.agent.watch import InstallWatch
+from avalanche.manifest import Manifest
+from avalanche.messages import StubDocument
+from avalanche.profile import Membership
+
+
+class Feed:
+    """One host's packages, from `open` to `close`.
+
+    Args:
+        addresses: of the frontends that serve packages.
+        membership: what admits the host to its peers; None: everything comes from the frontend.
+        attempt: chosen once per start of the agent.
+        bundle: the agent's own file.
+        stall: seconds without a byte after which a frontend is taken for stopped.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        order: StubDocument,
+        *,
+        frontend: Frontend,
+        addresses: Sequence[Address],
+        settings: Settings,
+        events: Events,
+        membership: Optional[Membership],
+        attempt: str,
+        bundle: Path,
+        delay: Delay = jittered_delay,
+        stall: float = STALL_SECONDS,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._port = settings.port
+        self.catalogue = Catalogue(manifest, frontend, clock=loop.time)
+        self.cache = Cache(settings)
+        self.pool = Pool(stall=stall)
+        figures = Figures(loop.time)
+        frontends = Frontends(addresses, manifest.generation, pool=self.pool, count=figures.count_frontend)
+        self.relay: Optional[Relay] = None
+        if membership is not None:
+            self.relay = Relay(
+                frontends,
+                membership=membership,
+                attempt=attempt,
+                manifest=manifest.digest,
+                catalogue=self.catalogue,
+                figures=figures,
+                bundle=(order.bundle, bundle),
+            )
+        self.downloader = Downloader(
+            self.catalogue.closure,
+            route=Route(frontends) if self.relay is None else self.relay.route,
+            sources=len(addresses),
+            figures=figures,
+            cache=self.cache,
+            events=events,
+            is_live=lambda: events.refused is None,
+            delay=delay,
+        )
+        self.watch = InstallWatch(events)
+        self._server = Server(Proxy(self.catalogue, self.downloader, on_query=self.watch.asked).answer)
+
+    def __repr__(self) -> str:
+        return f"<Feed {self.catalogue!r} {self.downloader!r} {self.relay!r}>"
+
+    async def open(self) -> int:
+        """Listen; return the proxy's port.
+
+        Raises:
+            ConfigError: a port is taken, or the address that others shall use is not this host's.
+        """
+        port = await self._server.listen(self._port)
+        if self.relay is not None:
+            await self.relay.open(self.downloader)
+        return port
+
+    async def close(self) -> None:
+        """Withdraw from the peers, end everything, and remove every file."""
+        self._server.close()
+        if self.relay is not None:
+            await self.relay.close()
+        await self.catalogue.close()
+        await self.downloader.close()
+        self.pool.close()
+        for item in self.catalogue.items:
+            item.forget()
+        self.cache.close()
