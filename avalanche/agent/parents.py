@@ -15,7 +15,7 @@ from avalanche.agent.deadline import within
 from avalanche.agent.lookup import Row
 from avalanche.agent.meter import Meter
 from avalanche.agent.source import Source
-from avalanche.agent.transfer import Transfer
+from avalanche.agent.transfer import TRICKLE, Transfer
 from avalanche.errors import SourceUnavailable, VerificationFailed
 
 CONNECT_SECONDS = 1.0
@@ -123,6 +123,7 @@ class Parent(Source):
                 self._link = None
         elif isinstance(error, ParentLost) and error.why is not None:
             self._parents.on_blame(self.row.peer, error.why, None)
+            self._parents.on_lost(self.row.peer)
 
     async def _connect(self) -> _Link:
         loop = asyncio.get_running_loop()
@@ -164,6 +165,7 @@ class _Link(asyncio.BufferedProtocol):
         now = self._loop.time()
         self._heard = now
         self._fed = now
+        self._trickle = 0
         self._used = now
         self._slow_since: Optional[float] = None
         self._beat = frames.Heartbeat(0, 0, 0, {})
@@ -227,6 +229,7 @@ class _Link(asyncio.BufferedProtocol):
             self._opened.set_exception(ParentLost(f"{self._parent}: {reason}", why or "dead"))
         elif why is not None and (self._requests or why != "dead"):
             self._parents.on_blame(self._parent.row.peer, why, sha256)
+            self._parents.on_lost(self._parent.row.peer)
         requests, self._requests = list(self._requests.values()), {}
         for request in requests:
             request.fail(ParentLost(f"{self._parent}: {reason}", why))
@@ -364,7 +367,10 @@ class _Link(asyncio.BufferedProtocol):
         request = self._current
         if request is None:
             return
-        self._fed = self._heard
+        self._trickle += len(data)
+        if self._trickle >= TRICKLE:
+            self._trickle = 0
+            self._fed = self._heard
         self._parents.count(len(data))
         try:
             request.transfer.put(data)
@@ -380,6 +386,7 @@ class _Link(asyncio.BufferedProtocol):
             return
         if not request.transfer.is_complete:
             raise ValueError("END before the object's end")
+        self._fed = self._heard
         del self._requests[id]
         if not request.done.done():
             request.done.set_result(None)
@@ -464,6 +471,9 @@ class Parents:
 
     def __init__(self, address: str, *, meter: Meter, count: Callable[[int], None]) -> None:
         self.on_blame: Callable[[str, str, Optional[str]], None] = lambda peer, why, sha256: None
+        """What was seen of a parent, and of which object."""
+        self.on_lost: Callable[[str], None] = lambda peer: None
+        """Nothing can be fetched from a parent any more."""
         self.meter = meter
         self.count = count
         self._address = address

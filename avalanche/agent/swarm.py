@@ -74,6 +74,7 @@ class Swarm(Route):
         """Where this host serves."""
         self._parents = parents
         parents.on_blame = self.blame
+        parents.on_lost = self.abandon
         self._trackers = [Address.parse(url) for url in membership.trackers]
         self._headers = {"Authorization": f"Bearer {membership.token}", "Content-Type": "application/json"}
         self._attempt = attempt
@@ -174,6 +175,14 @@ class Swarm(Route):
         log.info("parent blamed peer=%s why=%s object=%s", peer, why, sha256)
         self._blames[(peer, why) if sha256 is None else (peer, why, sha256)] = None
         self._news.set()
+
+    def abandon(self, peer: str) -> None:
+        """Ask again for everything that was to come from a parent."""
+        for sha256, parent in self._given.items():
+            item = self._catalogue.find_object(sha256)
+            if parent == peer and item is not None:
+                self._given[sha256] = None
+                self._ask(item, avoid=peer)
 
     def _is_first(self, item: Item) -> bool:
         return self._catalogue.find_object(item.entry.sha256) is item

@@ -14,6 +14,10 @@ from avalanche.errors import VerificationFailed
 from avalanche.manifest import PIECE, Verifier
 
 
+TRICKLE = 4096
+"""Fewer bytes than this do not count as a sign of life: one byte a second must not hold a host up for ever."""
+
+
 class DiskFull(Exception):
     """A verified piece could not be written. Never leaves the downloader."""
 
@@ -31,7 +35,8 @@ class Transfer(Sink):
     ) -> None:
         self.item = item
         self.heard = clock()
-        """When the last byte came, or the last source was asked."""
+        """When the last bytes came that were more than a trickle, or the last source was asked."""
+        self._trickle = 0
         self._slot = slot
         self._on_verified = on_verified
         self._clock = clock
@@ -86,7 +91,10 @@ class Transfer(Sink):
             DiskFull: a verified piece cannot be written; it is kept in memory.
         """
         assert self._piece is not None
-        self.heard = self._clock()
+        self._trickle += count
+        if self._trickle >= TRICKLE:
+            self._trickle = 0
+            self.heard = self._clock()
         start, self._filled = self._filled, self._filled + count
         before = self._verifier.verified
         try:

@@ -1,0 +1,207 @@
+"""Parents that lie, stall, trickle and vanish: the child gets every byte, right, and says who it was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from avalanche.agent import frames
+from tests.agent.faulty import ORDER, FaultyFrontend
+from tests.agent.rig import Rig, until
+from tests.agent.swarm import PARENT_ORDER, Asked, Behaviour, HostileParent, StubTracker, send
+
+
+@pytest_asyncio.fixture
+async def tracker() -> AsyncIterator[StubTracker]:
+    tracker = StubTracker()
+    await tracker.start()
+    yield tracker
+    await tracker.stop()
+
+
+def objects_of(frontend: FaultyFrontend) -> dict[str, bytes]:
+    return {entry.sha256: frontend.generation.objects[path] for path, entry in frontend.generation.entries.items()}
+
+
+async def honest(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    data = parent.objects[asked.sha256]
+    send(writer, asked, data, asked.offset, len(data))
+    writer.write(frames.bare(frames.END, asked.id))
+
+
+async def garbage(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"\xa5" * 5000)
+
+
+async def wrong_bytes(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    size = len(parent.objects[asked.sha256])
+    send(writer, asked, bytes(size), asked.offset, size)
+
+
+async def another_object(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    size = len(parent.objects[asked.sha256])
+    other = next(data for sha256, data in parent.objects.items() if sha256 != asked.sha256)
+    send(writer, asked, (other * size)[:size], asked.offset, size)
+
+
+async def stall_at_the_end(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    parent.backlog = 100_000
+    data = parent.objects[asked.sha256]
+    send(writer, asked, data, asked.offset, max(asked.offset, len(data) * 99 // 100))
+
+
+async def close_after_a_piece(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    data = parent.objects[asked.sha256]
+    send(writer, asked, data, asked.offset, min(asked.offset + 262144, len(data)))
+    await writer.drain()
+    writer.close()
+
+
+async def endless(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    data = parent.objects[asked.sha256]
+    send(writer, asked, data, asked.offset, len(data))
+    while not writer.transport.is_closing():
+        writer.write(frames.data_head(asked.id, len(data), 1000) + bytes(1000))
+        await writer.drain()
+        await asyncio.sleep(0)
+
+
+async def wrong_length(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.write(frames.data_head(asked.id, asked.offset, 1 << 30) + bytes(100_000))
+
+
+async def wrong_offset(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.write(frames.data_head(asked.id, asked.offset + 1, 100) + bytes(100))
+
+
+async def end_at_once(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.write(frames.bare(frames.END, asked.id))
+
+
+async def refuse(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.write(frames.refuse(asked.id, frames.BUSY))
+
+
+async def an_unknown_request(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.write(frames.bare(frames.END, asked.id + 1000))
+
+
+async def trickle(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    parent.backlog = 100_000
+    data = parent.objects[asked.sha256]
+    for place in range(asked.offset, len(data)):
+        send(writer, asked, data, place, place + 1)
+        await asyncio.sleep(1)
+
+
+async def silent(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("behave", "why"),
+    [
+        (garbage, "corrupt"),
+        (wrong_bytes, "corrupt"),
+        (another_object, "corrupt"),
+        (stall_at_the_end, "stalled"),
+        (close_after_a_piece, "dead"),
+        (endless, "corrupt"),
+        (wrong_length, "corrupt"),
+        (wrong_offset, "corrupt"),
+        (end_at_once, "corrupt"),
+        (an_unknown_request, "corrupt"),
+        (refuse, "refused"),
+        (trickle, "stalled"),
+    ],
+)
+async def test_a_bad_parent_is_left_and_named(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, behave: Behaviour, why: str
+) -> None:
+    parent = HostileParent(objects_of(frontend), behave)
+    name = tracker.add_parent(PARENT_ORDER, await parent.start())
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        await rig.loaded()
+        for path, data in frontend.generation.objects.items():
+            assert (await rig.get("/" + path)).body == data
+        await until(lambda: tracker.blames)
+    await parent.stop()
+    assert tracker.blames[0][:2] == (name, why)
+    assert parent.asked
+
+
+async def test_a_good_parent_gives_everything(frontend: FaultyFrontend, folder: Path, tracker: StubTracker) -> None:
+    parent = HostileParent(objects_of(frontend), honest)
+    tracker.add_parent(PARENT_ORDER, await parent.start())
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        await rig.loaded()
+        figures = rig.downloader.figures
+        total = frontend.generation.manifest.total_bytes
+        assert (figures.bytes_from_peers, figures.bytes_from_frontend) == (total, 0)
+    await parent.stop()
+    assert (parent.connections, tracker.blames) == (1, [])
+
+
+@pytest.mark.parametrize(("greets", "beats"), [(False, False), (True, False)])
+async def test_a_parent_that_says_nothing_is_dead_within_two_seconds(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, greets: bool, beats: bool
+) -> None:
+    parent = HostileParent(objects_of(frontend), silent, greets=greets, beats=beats)
+    name = tracker.add_parent(PARENT_ORDER, await parent.start())
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        began = asyncio.get_running_loop().time()
+        rig.load()
+        await until(lambda: tracker.blames)
+        assert asyncio.get_running_loop().time() - began < 2
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 10)
+    await parent.stop()
+    assert tracker.blames == [(name, "dead")]
+
+
+async def test_a_parent_that_has_no_more_than_its_child_is_called_starved_once_a_second(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    parent = HostileParent(objects_of(frontend), silent)
+    name = tracker.add_parent(PARENT_ORDER, await parent.start())
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        rig.load()
+        await until(lambda: len(tracker.blames) == 2)
+        oldest = frontend.generation.manifest.entries[0].sha256
+        assert tracker.blames == [(name, "starved", oldest)] * 2
+        assert parent.connections == 1
+        # It waits until the tracker decides.
+        tracker.moves = [(entry.sha256, "frontend") for entry in frontend.generation.manifest.entries]
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 10)
+    await parent.stop()
+
+
+async def test_nobody_listens_where_the_tracker_says(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    name = tracker.add_parent(PARENT_ORDER, 1)
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        await rig.loaded()
+    assert tracker.blames[0] == (name, "dead")
+
+
+async def test_a_move_resumes_at_the_last_verified_piece(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    async def half(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        data = parent.objects[asked.sha256]
+        send(writer, asked, data, asked.offset, len(data) // 2)
+
+    big = frontend.generation.entries["Packages/p/p6+x-1048576.rpm"]
+    parent = HostileParent(objects_of(frontend), half)
+    tracker.add_parent(PARENT_ORDER, await parent.start())
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        rig.load()
+        await until(lambda: rig.item(big.path).verified == 524288)
+        tracker.moves = [(entry.sha256, "frontend") for entry in frontend.generation.entries.values()]
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 10)
+    await parent.stop()
+    assert [headers.get("range") for headers in frontend.asked(big.path)] == ["bytes=524288-"]
