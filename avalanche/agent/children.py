@@ -115,9 +115,14 @@ class Child(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._is_paused = True
+        # Who takes nothing asks for nothing more: refusals need room, too.
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._is_paused = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
         self._pump()
 
     def data_received(self, data: bytes) -> None:

@@ -43,6 +43,8 @@ class StubTracker:
         self.blames: list[tuple[str, ...]] = []
         self.parents: dict[str, tuple[str, int]] = {}
         """Peer id to order and port, in the order in which children are sent there."""
+        self.line: dict[str, str] = {}
+        """Order to the parent it is sent to, where the test says so."""
         self.gives_nothing = False
         """Is every ask answered with *not yet*?"""
         self.forgets = False
@@ -121,6 +123,8 @@ class StubTracker:
     def _choose(self, child: str, avoid: str = "") -> str:
         if avoid:
             self._bad.add((child, avoid))
+        if child in self.line:
+            return self.line[child]
         fit = (name for name, (order, _) in self.parents.items() if order != child and (child, name) not in self._bad)
         return next(fit, "frontend")
 
