@@ -15,7 +15,7 @@ SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap d
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-## make demo      install HOSTS real hosts behind shaped links (HOSTS=8 RATE=100 MODE=install|download PLANE=http FAULTS=...)
+## make demo      install HOSTS real hosts behind shaped links (HOSTS=8 RATE=100 MODE=install|download PLANE=relay|http FAULTS=...)
 demo: setup
 	$(BIN)/python -m lab demo
 

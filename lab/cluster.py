@@ -19,14 +19,15 @@ from avalanche.errors import AvalancheError
 from avalanche.manifest import Manifest
 from lab.contained import dependent, run
 from lab.display import HostView
-from lab.frontend import URL, Frontend
+from lab.frontend import URL, Frontend, Tracker
 from lab.host import Host, Roots
 from lab.mishaps import Mishaps
 from lab.network import FRONTEND_ADDRESS, Link, Network, host_address, processors
 from lab.result import seconds_at
 from lab.settings import Settings
 
-APPLIANCE = "compute"
+APPLIANCES = ("compute", "compute", "compute", "login")
+"""What every fourth host, and the others, install."""
 _TICK = 0.1
 _AGENT_PID_SECONDS = 1.0
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -72,11 +73,16 @@ class Cluster:
         self._repository = repository
         self._roots = roots
         self._rolls = rolls
-        links = [
-            Link(f"compute-0-{number}", host_address(number), settings.rate_mbit) for number in range(settings.hosts)
-        ]
-        self.hosts = [Host(link, var / "lab/hosts" / link.name, appliance=APPLIANCE) for link in links]
+        self.hosts = [self._host(number) for number in range(settings.hosts)]
+        self.tracker: Tracker | None = None
         self._stack = ExitStack()
+
+    def _host(self, number: int) -> Host:
+        appliance = APPLIANCES[number % len(APPLIANCES)]
+        # Named as Rocks does: appliance, rack, and the number among its kind there.
+        rank = sum(APPLIANCES[earlier % len(APPLIANCES)] == appliance for earlier in range(number))
+        link = Link(f"{appliance}-0-{rank}", host_address(number), self.settings.rate_mbit)
+        return Host(link, self.var / "lab/hosts" / link.name, appliance=appliance)
 
     def __repr__(self) -> str:
         return f"<Cluster {len(self.hosts)} hosts>"
@@ -92,6 +98,11 @@ class Cluster:
                 self.var / "demo/state", self.var / "demo/frontend.log", self.network.namespace("frontend")
             )
             stack.callback(self.frontend.kill)
+            if any(fault.kind == "tracker-stop" for fault in self.settings.faults):
+                self.tracker = Tracker(
+                    self.frontend.state, self.var / "demo/tracker.log", self.network.namespace("frontend")
+                )
+                stack.callback(self.tracker.kill)
             for host in self.hosts:
                 stack.callback(host.stop)
             self._stack = stack.pop_all()
@@ -103,23 +114,50 @@ class Cluster:
     def prepare(self) -> None:
         """Make the frontend, import the repository, register the hosts and permit their installation; start serving."""
         self.frontend.init(self._rolls)
+        if self.tracker is not None:
+            self.frontend.move_tracker_out()
         self.generation: Generation = self.frontend.import_repository(self._repository)
+        for appliance in sorted({host.appliance for host in self.hosts} - {"compute"}):
+            self.frontend.command("appliance", "add", appliance)
         for host in self.hosts:
             address = ("--mac", host.link.mac, "--ip", str(host.link.address))
             self.frontend.command("host", "add", host.name, *address, "--appliance", host.appliance)
         names = [host.name for host in self.hosts]
         self.frontend.command("order", "create", *names, "--plane", self.settings.plane)
-        # All hosts are of one appliance and have no attribute of their own that decides about packages.
-        self.closure: Manifest = self.frontend.closure(names[0])
+        # Hosts have no attribute of their own that decides about packages: one of an appliance stands for all.
+        first = {host.appliance: host.name for host in reversed(self.hosts)}
+        self._closures = {appliance: self.frontend.closure(name) for appliance, name in first.items()}
         self.frontend.start()
+        if self.tracker is not None:
+            self.tracker.start()
+
+    def closure(self, host: Host) -> Manifest:
+        """Return what a host has to fetch."""
+        return self._closures[host.appliance]
+
+    @property
+    def largest(self) -> Manifest:
+        """The largest closure."""
+        return max(self._closures.values(), key=lambda closure: closure.total_bytes)
+
+    @property
+    def union_bytes(self) -> int:
+        """Bytes of all different objects that some host has to fetch."""
+        return sum({entry.sha256: entry.size for found in self._closures.values() for entry in found.entries}.values())
+
+    @property
+    def wanted_bytes(self) -> int:
+        """Bytes that all hosts together have to fetch."""
+        return sum(self.closure(host).total_bytes for host in self.hosts)
 
     def measure_single(self) -> float:
-        """Return how many seconds one host alone needs for the closure with plain curl, 8 files at a time."""
-        base = f"{URL}/install/packages/{self.closure.generation}"
-        lines = [f'url = "{base}/{quote(entry.path)}"\noutput = "/dev/null"' for entry in self.closure.entries]
+        """Return how many seconds one host alone needs for the largest closure with plain curl, 8 files at a time."""
+        closure = self.largest
+        base = f"{URL}/install/packages/{closure.generation}"
+        lines = [f'url = "{base}/{quote(entry.path)}"\noutput = "/dev/null"' for entry in closure.entries]
         options = ("--silent", "--show-error", "--fail", "--parallel", "--parallel-max", "8", "--config", "-")
         namespace = self.network.namespace(self.hosts[0].name)
-        bound = seconds_at(self.closure.total_bytes, self.settings.rate_mbit) * 3 + 30
+        bound = seconds_at(closure.total_bytes, self.settings.rate_mbit) * 3 + 30
         began = time.monotonic()
         run(dependent(*namespace.command("curl", *options)), text="\n".join(lines) + "\n", timeout=bound)
         return time.monotonic() - began
@@ -144,7 +182,7 @@ class Cluster:
 
     def install(self, show: Callable[[Sequence[HostView], float], None]) -> Course:
         """Lift the barrier, let faults happen, and wait until every host has ended."""
-        mishaps = Mishaps(self.settings.faults, self.hosts, self.frontend)
+        mishaps = Mishaps(self.settings.faults, self.hosts, self.frontend, self.tracker)
         mishaps.slow_down(self.network)
         start = self.network.counters()
         course = Course(time.time())
@@ -152,7 +190,7 @@ class Cluster:
         for host in self.hosts:
             host.release()
         bound = _INSTALL_SECONDS + _INSTALL_SECONDS_PER_HOST * len(self.hosts)
-        bound += 3 * seconds_at(self.closure.total_bytes * len(self.hosts), self.settings.rate_mbit)
+        bound += 3 * seconds_at(self.wanted_bytes, self.settings.rate_mbit)
         looked = 0.0
         while running := [host for host in self.hosts if host.is_running]:
             now = time.time()
@@ -164,6 +202,7 @@ class Cluster:
                 looked = now
                 for host in running:
                     host.write_agent_pid()
+                    host.ask_agent()
             show([_view(host, arrived[host.name]) for host in self.hosts], now - course.barrier)
             if now - course.barrier > bound:
                 raise self._stuck(running[0])
@@ -180,14 +219,14 @@ class Cluster:
 
     def _share(self, arrived: dict[str, int]) -> float:
         # Of what the links carry, about a twentieth is headers.
-        wanted = self.closure.total_bytes * 1.05
-        return sum(min(1.0, count / wanted) for count in arrived.values()) / len(arrived)
+        shares = [arrived[host.name] / (self.closure(host).total_bytes * 1.05) for host in self.hosts]
+        return sum(min(1.0, share) for share in shares) / len(shares)
 
 
 def _view(host: Host, arrived: int) -> HostView:
     status = host.status()
     stage = "killed" if host.is_killed else str(status["stage"])
-    return HostView(host.name, stage, str(status["detail"]), arrived)
+    return HostView(host.name, stage, str(status["detail"]), arrived, min(host.bytes_from_peers, arrived))
 
 
 @contextmanager

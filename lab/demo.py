@@ -60,7 +60,7 @@ def run_demo(settings: Settings, var: Path, cache: Cache) -> None:
 
 
 def _measure_single(cluster: Cluster) -> float:
-    size, rate = cluster.closure.total_bytes, cluster.settings.rate_mbit
+    size, rate = cluster.largest.total_bytes, cluster.settings.rate_mbit
     with progress(f"one host alone, plain HTTP: {size / 1e6:.0f} MB at {rate} Mbit/s", 1):
         return cluster.measure_single()
 
@@ -129,17 +129,17 @@ def _problem(cluster: Cluster, host: Host, kept: Sequence[Path], result: Mapping
         return f"ended without a result: {host.last_words()}"
     if result["problem"]:
         return str(result["problem"])
-    found = package_problem(digests(kept), cluster.closure)
+    closure = cluster.closure(host)
+    found = package_problem(digests(kept), closure)
     if not found and cluster.settings.mode == "install":
-        found = install_problem(installed_nevras(host.folder / "root"), cluster.closure)
+        found = install_problem(installed_nevras(host.folder / "root"), closure)
     if not found and (host.folder / "ks.cfg").read_bytes() != cluster.frontend.kickstart(host.name):
         found = f"the kickstart it used differs from 'avalanche kickstart {host.name}'"
     return found
 
 
 def _closures(cluster: Cluster) -> Closures:
-    size = cluster.closure.total_bytes
-    return Closures(union=size, largest=size, total=size * len(cluster.hosts))
+    return Closures(union=cluster.union_bytes, largest=cluster.largest.total_bytes, total=cluster.wanted_bytes)
 
 
 def _document(cluster: Cluster, course: Course, hosts: Sequence[HostResult], single: float) -> dict[str, object]:

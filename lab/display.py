@@ -69,7 +69,8 @@ def hosts_line(hosts: Sequence[HostView], *, seconds: float) -> str:
     for host in hosts:
         stages[host.stage] = stages.get(host.stage, 0) + 1
     where = ", ".join(f"{count} {stage}" for stage, count in stages.items())
-    return f"{seconds:5.0f} s: {where}; {sum(host.bytes_in for host in hosts) / 1e6:.0f} MB arrived"
+    arrived, shared = sum(host.bytes_in for host in hosts), sum(host.bytes_from_peers for host in hosts)
+    return f"{seconds:5.0f} s: {where}; {arrived / 1e6:.0f} MB arrived, {shared / 1e6:.0f} of them from other hosts"
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from avalanche.errors import ConfigError
 
 _HOST_FAULTS = ("kill", "slow")
-_FRONTEND_FAULTS = ("frontend-stop", "frontend-freeze", "frontend-kill")
+_SERVER_FAULTS = ("frontend-stop", "frontend-freeze", "frontend-kill", "tracker-stop")
 _FAULT = re.compile(r"(?P<kind>[a-z-]+):(?P<amount>[0-9]+(?:\.[0-9]+)?)(?P<unit>s?)@(?P<percent>[0-9]{1,3})%")
-_FORMS = "kill:N@P%, slow:N@P%, frontend-stop:Ss@P%, frontend-freeze:Ss@P%, frontend-kill:Ss@P%"
+_FORMS = "kill:N@P%, slow:N@P%, frontend-stop:Ss@P%, frontend-freeze:Ss@P%, frontend-kill:Ss@P%, tracker-stop:Ss@P%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,9 @@ class Fault:
     Attributes:
         kind: ``kill`` (power is cut), ``slow`` (links run at ``percent`` of the rate, from the start),
             ``frontend-stop`` (SIGTERM, started again later), ``frontend-freeze`` (SIGSTOP, SIGCONT later),
-            ``frontend-kill`` (SIGKILL, started again later).
-        amount: hosts for ``kill`` and ``slow``; seconds for the frontend's.
+            ``frontend-kill`` (SIGKILL, started again later), ``tracker-stop`` (SIGKILL, started again later, empty; the
+            tracker is a process of its own then).
+        amount: hosts for ``kill`` and ``slow``; seconds for the others.
         percent: when: the share of all packages' bytes that has arrived; for ``slow``, how slow.
     """
 
@@ -49,7 +50,7 @@ def parse_faults(text: str) -> tuple[Fault, ...]:
 
 def _parse(word: str) -> Fault:
     match = _FAULT.fullmatch(word)
-    if match is None or match["kind"] not in (*_HOST_FAULTS, *_FRONTEND_FAULTS):
+    if match is None or match["kind"] not in (*_HOST_FAULTS, *_SERVER_FAULTS):
         raise ConfigError(f"FAULTS: {word!r} is not one of {_FORMS}")
     fault = Fault(match["kind"], float(match["amount"]), int(match["percent"]))
     if fault.is_on_hosts == bool(match["unit"]) or (fault.is_on_hosts and not fault.amount.is_integer()):

@@ -21,6 +21,7 @@ from lab.network import FRONTEND_ADDRESS, Namespace
 
 DISTRIBUTION = "default"
 URL = f"http://{FRONTEND_ADDRESS}"
+TRACKER_PORT = 7969
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 
@@ -62,6 +63,11 @@ class Frontend:
         """Make the state directory."""
         options = [word for roll in rolls for word in ("--roll", str(roll))]
         self.command("init", "--address", str(FRONTEND_ADDRESS), "--name", "lab", *options)
+
+    def move_tracker_out(self) -> None:
+        """Let the tracker be a process of its own, from the next start on."""
+        config = self.state / "avalanche.toml"
+        config.write_text(config.read_text() + f'\n[tracker]\nurls = ["{URL}:{TRACKER_PORT}"]\n')
 
     def import_repository(self, repository: Path) -> Generation:
         """Import an RPM repository of the lab."""
@@ -138,6 +144,37 @@ class Frontend:
 
     def kill(self) -> None:
         """End the server at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+class Tracker:
+    """A tracker as a process of its own, beside a frontend that has been told so."""
+
+    def __init__(self, state: Path, log: Path, namespace: Namespace) -> None:
+        self._state = state
+        self._log = log
+        self._namespace = namespace
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Tracker of {self._state}>"
+
+    def start(self) -> None:
+        """Start it; it does not remember an earlier life."""
+        config = self._state / "tracker" / "tracker.toml"
+        config.write_text(
+            f'[tracker]\nport = {TRACKER_PORT}\nregistry = "registry.jsonl"\nswarm_key = "../swarm.key"\n'
+        )
+        command = [sys.executable, "-m", "avalanche", "tracker", "--config", str(config)]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                dependent(*self._namespace.command(*command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def kill(self) -> None:
+        """End it at once."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

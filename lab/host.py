@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from avalanche.errors import ConfigError
 from lab.contained import dependent, run
 from lab.network import Link, Namespace
 
+_AGENT_SECONDS = 0.2
 _INSTALLER = Path(__file__).with_name("installer.py")
 # Arguments: the host's folder, the lower folders of its root. Mounts live in this mount namespace and end with it.
 _ENTER = r"""
@@ -70,6 +72,8 @@ class Host:
         self.folder = folder
         self.appliance = appliance
         self.is_killed = False
+        self.bytes_from_peers = 0
+        """What the agent said last."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
@@ -151,6 +155,18 @@ class Host:
                 new.replace(target)
                 return
         target.unlink(missing_ok=True)
+
+    def ask_agent(self) -> None:
+        """Ask the agent, if one runs, how far it is."""
+        first = self._first_process()
+        if first is None:
+            return
+        with contextlib.suppress(OSError, ValueError, KeyError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_AGENT_SECONDS)
+            connection.connect(f"/proc/{first}/root/run/avalanche/agent.sock")
+            connection.sendall(b'{"command": "status"}\n')
+            with connection.makefile("rb") as lines:
+                self.bytes_from_peers = int(json.loads(lines.readline())["facts"]["bytes_from_peers"])
 
     def _first_process(self) -> int | None:
         return next(iter(self._processes()), None)

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 
 from lab.faults import Fault
-from lab.frontend import Frontend
+from lab.frontend import Frontend, Tracker
 from lab.host import Host
 from lab.network import Network
 from lab.progress import say
@@ -17,20 +17,25 @@ class Mishaps:
 
     Args:
         hosts: kills hit the first ones, slow links the last ones.
+        tracker: when it is a process of its own.
     """
 
-    def __init__(self, faults: Sequence[Fault], hosts: Sequence[Host], frontend: Frontend) -> None:
+    def __init__(
+        self, faults: Sequence[Fault], hosts: Sequence[Host], frontend: Frontend, tracker: Tracker | None = None
+    ) -> None:
         self._waiting = [fault for fault in faults if fault.kind != "slow"]
         self._slow = [fault for fault in faults if fault.kind == "slow"]
         self._hosts = list(hosts)
         self._frontend = frontend
+        self._tracker = tracker
+        self._tracker_back_at: float | None = None
         self._outage: Fault | None = None
         self._back_at: float | None = None
 
     @property
     def is_over(self) -> bool:
         """Has all happened, and does the frontend serve again?"""
-        return not self._waiting and self._outage is None
+        return not self._waiting and self._outage is None and self._tracker_back_at is None
 
     def slow_down(self, network: Network) -> None:
         """Slow the links that are slow from the start."""
@@ -47,10 +52,17 @@ class Mishaps:
             now: seconds, of any clock.
         """
         self._end_outage(now)
+        if self._tracker is not None and self._tracker_back_at is not None and now >= self._tracker_back_at:
+            say("tracker: started again, empty")
+            self._tracker.start()
+            self._tracker_back_at = None
         for fault in [fault for fault in self._waiting if share * 100 >= fault.percent]:
             if fault.kind == "kill":
                 self._waiting.remove(fault)
                 self._kill(int(fault.amount))
+            elif fault.kind == "tracker-stop":
+                self._waiting.remove(fault)
+                self._stop_tracker(fault, now)
             elif self._outage is None:
                 self._waiting.remove(fault)
                 self._begin_outage(fault, now)
@@ -59,6 +71,12 @@ class Mishaps:
         for host in [self._hosts.pop(0) for _ in range(count)]:
             say(f"{host.name}: killed")
             host.kill()
+
+    def _stop_tracker(self, fault: Fault, now: float) -> None:
+        assert self._tracker is not None
+        say(f"tracker: {fault}")
+        self._tracker.kill()
+        self._tracker_back_at = now + fault.amount
 
     def _begin_outage(self, fault: Fault, now: float) -> None:
         say(f"frontend: {fault}")

@@ -1,7 +1,8 @@
 """The socket in the run directory: how the stub asks after an agent, and how the installer's last script says *done*.
 
-One line of JSON each way: ``{"command": "status"}`` is answered with order and state, ``{"command": "done", "status":
-"ok", "text": ""}`` with ``{"confirmed": true, "text": ""}`` once the frontend has stored it.
+One line of JSON each way: ``{"command": "status"}`` is answered with order, state and the load's figures,
+``{"command": "done", "status": "ok", "text": ""}`` with ``{"confirmed": true, "text": ""}`` once the frontend has
+stored it.
 """
 
 from __future__ import annotations

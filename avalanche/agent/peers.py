@@ -61,7 +61,7 @@ class Peers:
         self._server.stop_listening()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + LEAVE_SECONDS
-        while any([child.begin_to_leave() for child in self._children.values()]):  # noqa: ASYNC110, C419 - asks them all
+        while any([child.begin_to_leave() for child in self._children.values()]):
             if loop.time() > deadline:
                 break
             await asyncio.sleep(0.05)

@@ -127,7 +127,8 @@ class Agent:
 
     async def _command(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         if row.get("command") == "status":
-            return {"order": self._order.order, "state": self._state}
+            facts = {} if self._progress is None else self._progress.facts()
+            return {"order": self._order.order, "state": self._state, "facts": facts}
         status, text = row.get("status"), row.get("text")
         if row.get("command") != "done" or status not in DONE_STATUSES or not isinstance(text, str):
             return {"error": "unknown command"}

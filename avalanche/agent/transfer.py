@@ -13,7 +13,6 @@ from avalanche.agent.item import Item
 from avalanche.errors import VerificationFailed
 from avalanche.manifest import PIECE, Verifier
 
-
 TRICKLE = 4096
 """Fewer bytes than this do not count as a sign of life: one byte a second must not hold a host up for ever."""
 

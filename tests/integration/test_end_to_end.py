@@ -36,7 +36,7 @@ class Flight:
 
 @pytest.fixture(scope="module")
 def flight(repository: Path, roots: Roots) -> Iterator[Flight]:
-    settings = Settings(hosts=2, rate_mbit=300, faults=parse_faults(OUTAGES))
+    settings = Settings(hosts=2, rate_mbit=300, plane="http", faults=parse_faults(OUTAGES))
     with Cluster(settings, VAR / "flight", repository=repository, roots=roots, rolls=[*ROLLS, SMALL]) as cluster:
         cluster.prepare()
         course = observe(cluster)
@@ -56,7 +56,7 @@ def test_both_hosts_are_installed_though_the_frontend_was_stopped_and_killed(fli
 
 def test_the_rpm_database_equals_the_closure(flight: Flight, host: Host) -> None:
     installed = installed_nevras(host.folder / "root")
-    assert installed == {entry.nevra for entry in packages_of(flight.cluster.closure)}
+    assert installed == {entry.nevra for entry in packages_of(flight.cluster.closure(host))}
     assert len(installed) > 150
 
 
@@ -65,7 +65,7 @@ def test_the_kickstart_is_the_one_the_frontend_prints(flight: Flight, host: Host
 
 
 def test_every_byte_came_from_the_frontend_and_was_counted(flight: Flight) -> None:
-    size = flight.cluster.closure.total_bytes
+    size = flight.cluster.largest.total_bytes
     for result in flight.results:
         assert result.bytes_from_peers == 0
         # What was cut off in an outage is fetched again from where it stopped, at most a piece per stream more.
@@ -122,7 +122,7 @@ def damage(repository: Path, roots: Roots) -> Iterator[Damage]:
     with Cluster(settings, VAR / "damage", repository=repository, roots=roots, rolls=[*ROLLS, SMALL]) as cluster:
         cluster.prepare()
         entry = next(
-            entry for entry in packages_of(cluster.closure) if entry.path.rpartition("/")[2].startswith("bash-5")
+            entry for entry in packages_of(cluster.largest) if entry.path.rpartition("/")[2].startswith("bash-5")
         )
         with cluster.generation.object_path(entry.path).open("r+b") as file:
             file.seek(entry.size // 2)

@@ -16,7 +16,7 @@ HOSTS = [
 
 
 def test_a_line_counts_hosts_by_stage() -> None:
-    assert hosts_line(HOSTS, seconds=7.4) == "    7 s: 2 packages, 1 killed; 14 MB arrived"
+    assert hosts_line(HOSTS, seconds=7.4) == "    7 s: 2 packages, 1 killed; 14 MB arrived, 4 of them from other hosts"
 
 
 def test_the_table_splits_what_came_from_the_frontend_and_from_peers() -> None:

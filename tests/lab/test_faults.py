@@ -44,7 +44,7 @@ FAULTS = st.one_of(
     st.builds(Fault, st.sampled_from(["kill", "slow"]), st.integers(1, 64).map(float), st.integers(1, 100)),
     st.builds(
         Fault,
-        st.sampled_from(["frontend-stop", "frontend-freeze", "frontend-kill"]),
+        st.sampled_from(["frontend-stop", "frontend-freeze", "frontend-kill", "tracker-stop"]),
         st.integers(1, 600).map(float),
         st.integers(0, 100),
     ),

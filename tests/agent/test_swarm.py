@@ -1,0 +1,145 @@
+"""What a host asks its tracker, when, and what it does without one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from avalanche.agent import swarm
+from tests.agent.faulty import ORDER, FaultyFrontend
+from tests.agent.rig import Rig, until
+from tests.agent.swarm import StubTracker
+
+
+@pytest_asyncio.fixture
+async def tracker() -> AsyncIterator[StubTracker]:
+    tracker = StubTracker()
+    await tracker.start()
+    yield tracker
+    await tracker.stop()
+
+
+def entries(frontend: FaultyFrontend) -> list[str]:
+    return [entry.sha256 for entry in frontend.generation.manifest.entries]
+
+
+async def test_it_registers_first_and_asks_in_canonical_order(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        await until(lambda: tracker.lookups)
+        assert rig.feed.relay is not None
+        first = tracker.lookups[0]
+        assert first["register"] == {"manifest": frontend.generation.manifest.digest, "have": [], "fetch": []}
+        assert (first["state"], first["port"]) == ("fetching", rig.feed.relay.route.port)
+        assert "ask" not in first
+        await rig.loaded()
+        await until(lambda: tracker.lookups[-1]["state"] == "complete")
+    assert tracker.asked() == entries(frontend)
+    assert {done for row in tracker.lookups for done in row.get("done", [])} == set(entries(frontend))
+    assert [("register" in row) for row in tracker.lookups].count(True) == 1
+
+
+async def test_it_asks_no_further_ahead_than_its_progress(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "BATCH", 600_000)
+    monkeypatch.setattr(swarm, "AHEAD", 600_000)
+    frontend.gate = asyncio.Event()
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        rig.load()
+        await until(lambda: frontend.open_objects)
+        await asyncio.sleep(0.3)
+        sizes = [entry.size for entry in frontend.generation.manifest.entries]
+        starts = [sum(sizes[:place]) // 600_000 * 600_000 for place in range(len(sizes))]
+        expected = [sha256 for sha256, start in zip(entries(frontend), starts) if start <= 600_000]
+        assert tracker.asked() == expected
+        frontend.gate.set()
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 10)
+    assert tracker.asked() == entries(frontend)
+
+
+async def test_what_the_installer_waits_for_is_asked_at_once(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    path = "Packages/p/p9+x-4242.rpm"
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        assert (await rig.get("/" + path)).body == frontend.generation.objects[path]
+        assert tracker.asked() == [rig.item(path).entry.sha256]
+
+
+async def test_a_tracker_that_was_restarted_hears_everything_again(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    tracker.gives_nothing = True
+    small = "Packages/p/p9+x-4242.rpm"
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        rig.load()
+        await until(lambda: set(tracker.asked()) == set(entries(frontend)))
+        tracker.moves = [(rig.item(small).entry.sha256, "frontend")]
+        await until(lambda: rig.item(small).has_arrived)
+        await until(lambda: any("done" in row for row in tracker.lookups))
+        tracker.forgets = True
+        await until(lambda: sum("register" in row for row in tracker.lookups) == 2)
+        again = [row for row in tracker.lookups if "register" in row][1]
+        assert again["register"]["have"] == [rig.item(small).entry.sha256]
+        assert again["register"]["place"] == 0
+        # What has no answer is asked once more.
+        assert {ask[0] for ask in again["ask"]} == set(entries(frontend)) - {rig.item(small).entry.sha256}
+        tracker.moves = [(sha256, "frontend") for sha256 in entries(frontend)]
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 10)
+
+
+async def test_without_a_tracker_the_frontend_feeds_two_at_a_time(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "ALONE_SECONDS", 0.5)
+    await tracker.stop()
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        await rig.loaded()
+        await tracker.start()
+        assert frontend.most_objects == 2
+
+
+async def test_a_tracker_that_comes_back_is_told_what_is_here(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        await rig.loaded()
+        await tracker.stop()
+        await asyncio.sleep(0.3)
+        tracker.lookups.clear()
+        await tracker.start()
+        await until(lambda: tracker.lookups)
+    assert set(tracker.lookups[0]["register"]["have"]) == set(entries(frontend))
+
+
+async def test_the_frontend_may_starve_a_host_too(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "STARVED_SECONDS", 0.3)
+    gate = frontend.gate = asyncio.Event()
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        rig.load()
+        await until(lambda: tracker.blames)
+        gate.set()
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 10)
+    assert tracker.blames[0] == ("frontend", "starved", entries(frontend)[0])
+
+
+async def test_the_same_bytes_under_two_paths_are_asked_for_once(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    from tests.agent.faulty import Generation
+
+    objects = {"Packages/a.rpm": b"same", "Packages/b.rpm": b"same", "Packages/c.rpm": b"other"}
+    frontend.generation = Generation(objects)
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        await rig.loaded()
+        for path, data in objects.items():
+            assert (await rig.get("/" + path)).body == data
+    assert len(tracker.asked()) == 2
