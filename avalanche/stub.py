@@ -116,7 +116,7 @@ def fetch_bundle():
         if not waits or left() <= 0:
             fail(problem)
         print("avalanche: %s; trying again" % problem, flush=True)
-        time.sleep(max(0, min(left(), max(max(waits), backoff) * random.uniform(0.5, 1.5))))
+        time.sleep(max(0, min(left(), max(waits) + backoff * random.uniform(0.5, 1.5))))
         backoff = min(5, backoff * 2)
 
 

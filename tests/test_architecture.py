@@ -62,7 +62,9 @@ def test_the_language_is_pure(module: str) -> None:
     opened = [
         node.lineno
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"open", "eval", "exec", "print", "input"}
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in {"open", "eval", "exec", "print", "input"}
     ]
     assert not opened, f"{module} opens, prints or evaluates on lines {opened}"
 
