@@ -22,7 +22,6 @@ from lab.network import FRONTEND_ADDRESS, Namespace
 DISTRIBUTION = "default"
 URL = f"http://{FRONTEND_ADDRESS}"
 _START_SECONDS = 60.0
-_STOP_SECONDS = 60.0
 
 
 class Frontend:
@@ -123,18 +122,6 @@ class Frontend:
         """Send the server a signal."""
         assert self._process is not None
         self._process.send_signal(number)
-
-    def stop(self) -> None:
-        """Stop the server as its service manager would, and wait for its end."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise CommandFailed(f"the frontend did not stop within {_STOP_SECONDS:g} s of SIGTERM") from None
 
     def kill(self) -> None:
         """End the server at once."""
