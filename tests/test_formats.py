@@ -9,7 +9,7 @@ from hypothesis import given
 from lxml import etree
 
 from avalanche.attributes import SCOPES, Attributes
-from avalanche.cli.init import DEFAULT_ATTRIBUTES
+from avalanche.cluster import DEFAULT_ATTRIBUTES
 from avalanche.graph import parse_graph
 from avalanche.nodefile import LATER_ATTRIBUTES, LATER_TAGS, parse_nodefile
 from avalanche.profile import Profile, installation_document
