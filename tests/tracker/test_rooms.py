@@ -1,4 +1,4 @@
-"""The tracker is a program of its own: few modules of Avalanche, and decisions that touch neither clock, chance nor socket."""
+"""The tracker is a program of its own: few modules of Avalanche, and decisions without clock, chance or socket."""
 
 from __future__ import annotations
 
