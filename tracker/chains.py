@@ -305,7 +305,7 @@ class Chains:
 
     def _leave(self, child: _Member, parent: PeerId, now: float) -> None:
         """``child`` got nothing from ``parent``, which should have had it."""
-        if not self._standing.left(child.peer.id, parent, now):
+        if not self._standing.left(child.peer.id, parent, now, ban=self.policy.patience.ban_withheld):
             return
         accused = self._members[parent]
         if self._standing.withheld(child.peer.host, parent):

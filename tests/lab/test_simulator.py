@@ -196,6 +196,14 @@ def test_a_byte_enters_a_rack_about_once(racks: int) -> None:
     assert crossed / sum(LARGE) <= (racks - 1) * 1.05
 
 
+def test_many_liars_do_not_keep_the_last_host_for_ever() -> None:
+    sim = simulation(8)
+    for number in range(1, 8):
+        sim.withhold(f"compute-0-{number}", 0.5)
+    outcome = sim.run(until=200.0)
+    assert None not in outcome.seconds.values()
+
+
 FAULTS = ("kill", "stop", "slow", "slow link", "corrupt", "withhold", "lie", "late", "leave", "less")
 
 
