@@ -159,9 +159,10 @@ def wait(agent):
         if not alive:
             fail("the agent ended without a kickstart: " + last_words())
         if left() <= 0:
+            said = last_words()  # before the agent's word of farewell
             if agent is not None:
                 agent.terminate()
-            fail("no kickstart after %d s: %s" % (SECONDS, last_words()))
+            fail("no kickstart after %d s: %s" % (SECONDS, said))
         time.sleep(0.2)
 
 
