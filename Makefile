@@ -50,7 +50,7 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/python -m pytest tests -m "not lab and not slow"
+	$(BIN)/python -m pytest tests -n 3 --dist loadfile -q -m "not lab and not slow"
 
 floor: setup
 	tests/floor.sh bullseye 3.9
