@@ -8,9 +8,9 @@ export AVALANCHE_CACHE ?= /var/cache/avalanche-lab
 # What make demo runs; see README.
 export HOSTS RATE MODE PLANE FAULTS
 
-SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux
+SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux aria2 transmission-cli
 
-.PHONY: help demo test test-all bench lint types unit floor integration format golden down clean setup preflight system
+.PHONY: help demo test test-all bench checks artefacts lint types unit floor integration format golden down clean setup preflight system
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -20,15 +20,26 @@ demo: setup
 	$(BIN)/python -m lab demo
 
 ## make test      everything CI runs: lint, types, tests, the agent under its oldest and newest Python, two hosts end to end
-test: setup lint types unit floor integration
+# Making RPMs and checking code use different resources, so they run side by side.
+test: setup
+	@$(MAKE) --no-print-directory -j2 checks artefacts
+	@$(MAKE) --no-print-directory integration
+
+checks: setup
+	@$(MAKE) --no-print-directory -j1 lint types unit floor
+
+artefacts: setup
+	$(BIN)/python -m lab root
+	$(BIN)/python -m lab rpms
 
 ## make test-all  make test, and the long tests
 test-all: test
 	$(BIN)/python -m pytest tests -m "slow" --override-ini="addopts=--import-mode=importlib -ra"
 
-## make bench     benchmarks: ratios measured in one run, beside their limits
-bench: setup
-	$(BIN)/python -m lab bench
+## make bench     one host against plain curl; the frontend's cost of 100 hosts that start at once
+bench: artefacts
+	HOSTS=1 MODE=download $(BIN)/python -m lab demo
+	$(BIN)/python -m pytest -q -s tests/frontend/test_storm.py
 
 ## make lint, make types, make unit, make floor, make integration: the parts of make test
 lint: setup
@@ -39,15 +50,13 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/python -m pytest tests -m "not lab and not slow"
+	$(BIN)/python -m pytest tests -n 3 --dist loadfile -q -m "not lab and not slow"
 
 floor: setup
 	tests/floor.sh bullseye 3.9
 	tests/floor.sh trixie 3.13
 
-integration: setup
-	$(BIN)/python -m lab rpms
-	$(BIN)/python -m lab root
+integration: artefacts
 	$(BIN)/python -m pytest tests -m "lab and not slow"
 
 ## make format    format the code

@@ -18,6 +18,14 @@ from avalanche.errors import ClusterError, IdentityConflict, UnknownHost
 
 ARCH = "x86_64"
 OS = "linux"
+DEFAULT_ATTRIBUTES = {
+    "Kickstart_Lang": "en_US.UTF-8",
+    "Kickstart_Keyboard": "us",
+    "Kickstart_Timezone": "UTC",
+}
+"""The global attributes of a new database."""
+
+_NO_FRONTEND, _NO_HOST = "192.0.2.1", "192.0.2.10"  # RFC 5737: addresses for documentation, nobody's
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -183,10 +191,21 @@ def intrinsic_attributes(*, release: str, distribution: str, frontend: str | Non
 def free_attributes(root: str, release: str, given: Mapping[str, str]) -> Attributes:
     """The attributes of a compilation without a database: defaults for ``root``, and what the caller gives.
 
-    ``given`` has the scope host, the strongest.
+    The global ones are those of a new database. ``given`` has the scope host, the strongest.
     """
-    own = {"root": root, "appliance": root, "os": OS, "arch": ARCH, "release": release, "hostname": root}
+    own = {
+        **intrinsic_attributes(release=release, distribution="default", frontend=_NO_FRONTEND),
+        "hostname": f"{root}-0-0",
+        "hostaddr": _NO_HOST,
+        "appliance": root,
+        "root": root,
+        "rack": "0",
+        "rank": "0",
+        "os": OS,
+        "arch": ARCH,
+    }
     rows = [Attribute(name, value, "intrinsic") for name, value in own.items()]
+    rows += [Attribute(name, value, "global") for name, value in DEFAULT_ATTRIBUTES.items()]
     return Attributes(rows + [Attribute(name, value, "host") for name, value in given.items()])
 
 

@@ -17,7 +17,9 @@
     |   |-- SourceUnavailable  TransferTimeout
     |-- ProtocolError                the other side broke the protocol
 
-``str(error)`` is the one line a person reads. Misuse by our own code is ``TypeError`` or ``AssertionError``, never one of these.
+An error that one module alone raises and one caller tells apart stands beside that module, under one of these
+families. ``str(error)`` is the one line a person reads. Misuse by our own code is ``TypeError`` or ``AssertionError``,
+never one of these.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ DONE_STATUSES = ("ok", "failed")
 RETRY_STATUSES = frozenset({500, 502, 503, 504})
 RETRY_FIRST = 0.2  # seconds before the first retry; doubles
 RETRY_LAST = 5.0  # seconds at most, before the random factor
-RETRY_SPREAD = (0.5, 1.5)  # every wait is multiplied by a random factor in this range
+RETRY_SPREAD = (0.5, 1.5)  # every backoff is multiplied by a random factor in this range
 
 ORDER_ID = re.compile(r"[0-9a-f]{16}")
 SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -52,7 +52,8 @@ def retry_delay(tries: int, *, chance: float, retry_after: Optional[float] = Non
     """
     backoff = min(RETRY_LAST, RETRY_FIRST * 2.0 ** min(tries - 1, 30))
     low, high = RETRY_SPREAD
-    return max(retry_after or 0.0, backoff) * (low + (high - low) * chance)
+    # Never earlier than asked: the jitter of what was asked is the other side's, ours comes on top.
+    return (retry_after or 0.0) + backoff * (low + (high - low) * chance)
 
 
 def format_authorization(order: str, secret: str) -> str:

@@ -118,7 +118,11 @@ class Profile:
 def undefined(reference: Reference, attributes: Attributes, *, file: str) -> UndefinedAttribute:
     """Make the error for a reference to an attribute that has no value."""
     closest = attributes.closest(reference.name)
-    hint = f"did you mean {' or '.join(closest)}?" if closest else "set it with 'avalanche attr set'"
+    hint = (
+        f"did you mean {' or '.join(closest)}?"
+        if closest
+        else "set it with 'avalanche attr set', or without a database in --attrs"
+    )
     return UndefinedAttribute(f"the attribute {reference.name} has no value; {hint}", file=file, line=reference.line)
 
 

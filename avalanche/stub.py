@@ -116,7 +116,7 @@ def fetch_bundle():
         if not waits or left() <= 0:
             fail(problem)
         print("avalanche: %s; trying again" % problem, flush=True)
-        time.sleep(max(0, min(left(), max(max(waits), backoff) * random.uniform(0.5, 1.5))))
+        time.sleep(max(0, min(left(), max(waits) + backoff * random.uniform(0.5, 1.5))))
         backoff = min(5, backoff * 2)
 
 
@@ -159,9 +159,10 @@ def wait(agent):
         if not alive:
             fail("the agent ended without a kickstart: " + last_words())
         if left() <= 0:
+            said = last_words()  # before the agent's word of farewell
             if agent is not None:
                 agent.terminate()
-            fail("no kickstart after %d s: %s" % (SECONDS, last_words()))
+            fail("no kickstart after %d s: %s" % (SECONDS, said))
         time.sleep(0.2)
 
 

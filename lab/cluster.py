@@ -44,7 +44,6 @@ class Course:
     """What was observed from the barrier on. Moments are seconds since 1970; counters are bytes since the barrier."""
 
     barrier: float
-    ended: dict[str, float] = field(default_factory=dict)
     load: list[tuple[float, int, int]] = field(default_factory=list)
     frontend_sent: int = 0
 

@@ -23,7 +23,6 @@ DISTRIBUTION = "default"
 URL = f"http://{FRONTEND_ADDRESS}"
 TRACKER_PORT = 7969
 _START_SECONDS = 60.0
-_STOP_SECONDS = 60.0
 
 
 class Frontend:
@@ -129,18 +128,6 @@ class Frontend:
         """Send the server a signal."""
         assert self._process is not None
         self._process.send_signal(number)
-
-    def stop(self) -> None:
-        """Stop the server as its service manager would, and wait for its end."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise CommandFailed(f"the frontend did not stop within {_STOP_SECONDS:g} s of SIGTERM") from None
 
     def kill(self) -> None:
         """End the server at once."""

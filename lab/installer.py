@@ -252,6 +252,7 @@ def dnf_config(handler: Any) -> str:
         "reposdir": "/none",
         "install_weak_deps": int(not handler.packages.excludeWeakdeps),
         "tsflags": "nodocs" if handler.packages.excludeDocs else "",
+        **{name: value for name in ("timeout", "retries") if (value := getattr(handler.packages, name)) is not None},
         # The lab checks what dnf got against the manifest.
         "keepcache": 1,
         "plugins": 0,

@@ -13,7 +13,7 @@ from lab.progress import say
 
 
 class Mishaps:
-    """The faults of one run. `tick` never waits, so that the other hosts' clocks are looked at in time.
+    """The faults of one run. `tick` waits for nothing but a frontend that starts.
 
     Args:
         hosts: kills hit the first ones, slow links the last ones.
@@ -32,11 +32,14 @@ class Mishaps:
         self._outage: Fault | None = None
         self._back_at: float | None = None
 
+<<<<<<< HEAD
     @property
     def is_over(self) -> bool:
         """Has all happened, and does the frontend serve again?"""
         return not self._waiting and self._outage is None and self._tracker_back_at is None
 
+=======
+>>>>>>> main
     def slow_down(self, network: Network) -> None:
         """Slow the links that are slow from the start."""
         for fault in self._slow:

@@ -160,4 +160,4 @@ class Outcome:
     def ratio(self, *, besides: Sequence[str] = ()) -> float:
         """The slowest host's seconds to the limit; infinite when one did not finish."""
         seconds = [value for name, value in self.seconds.items() if name not in besides]
-        return float("inf") if None in seconds else max(value for value in seconds if value is not None) / self.limit
+        return max((float("inf") if value is None else value for value in seconds), default=0.0) / self.limit

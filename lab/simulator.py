@@ -494,6 +494,7 @@ class Simulation:
             self._look_up(host)
 
     def _rate(self, lately: deque[tuple[float, int]]) -> float:
-        while lately and lately[0][0] < self.now - 1.0:
+        """Bytes per second over half a second: a longer look would take a parent that has just begun for slow."""
+        while lately and lately[0][0] < self.now - 0.5:
             lately.popleft()
-        return sum(size for at, size in lately if at <= self.now)
+        return 2 * sum(size for at, size in lately if at <= self.now)

@@ -1,7 +1,8 @@
 """Prove that the agent's import closure keeps to its floor: Python 3.9, standard library, h11, jinja2, markupsafe.
 
-``closure()`` follows imports from the bundle's entry points, wherever in a function they stand. The same list decides what is checked by
-vermin, what is tested under the oldest and the newest Python (``python tests/floor.py --tests``), and what the bundle must hold.
+``closure()`` follows imports from the bundle's entry points, wherever in a function they stand. The same list decides
+what is checked by vermin, what is tested under the oldest and the newest Python (``python tests/floor.py --tests``),
+and what the bundle must hold.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def path_of(module: str) -> Path | None:
 
 
 def imports(module: str) -> set[str]:
-    """Return the absolute names that a module imports, at any depth; ``from a import b`` gives both ``a`` and ``a.b``."""
+    """Return the absolute names that a module imports, anywhere; ``from a import b`` gives ``a`` and ``a.b``."""
     path = path_of(module)
     assert path is not None, module
     found: set[str] = set()

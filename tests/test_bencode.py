@@ -57,9 +57,10 @@ def test_keys_are_sorted_as_raw_bytes() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"i", b"ie", b"i-e", b"i-0e", b"i01e", b"i1", b"i1.5e", b"i+1e", b"5:spam", b"04:spam", b"-1:a", b"4", b"l", b"li1e",
-     b"d", b"d1:ae", b"di1ei2ee", b"d1:bi1e1:ai1ee", b"d1:ai1e1:ai1ee", b"x", b"i1ei2e", b"1:ab", b"i" + b"9" * 50 + b"e",
-     b"9" * 30 + b":x"],
+    [b"", b"i", b"ie", b"i-e", b"i-0e", b"i01e", b"i1", b"i1.5e", b"i+1e", b"5:spam", b"04:spam", b"-1:a", b"4", b"l",
+    b"li1e",
+     b"d", b"d1:ae", b"di1ei2ee", b"d1:bi1e1:ai1ee", b"d1:ai1e1:ai1ee", b"x", b"i1ei2e", b"1:ab", b"i" + b"9" * 50 +
+     b"e", b"9" * 30 + b":x"],
 )  # fmt: skip
 def test_what_is_not_the_one_encoding_is_refused(text: bytes) -> None:
     with pytest.raises(ProtocolError, match="bencoding"):

@@ -99,6 +99,11 @@ def test_without_a_database_what_is_given_wins() -> None:
     assert (attributes["root"], attributes["hostname"], attributes["has_gpu"]) == ("compute", "c", "1")
 
 
+def test_without_a_database_the_defaults_of_a_new_one_hold() -> None:
+    attributes = free_attributes("compute", "el9", {"Kickstart_Lang": "de_DE.UTF-8"})
+    assert (attributes["Kickstart_Lang"], attributes["Kickstart_Keyboard"]) == ("de_DE.UTF-8", "us")
+
+
 @pytest.mark.parametrize("text", ["52:54:00:AA:bb:01", "52-54-00-aa-bb-01", " 52:54:00:aa:bb:01\n"])
 def test_a_mac_has_one_form(text: str) -> None:
     assert parse_mac(text) == "52:54:00:aa:bb:01"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from avalanche.attributes import SCOPES, Attributes
-from avalanche.cli.init import DEFAULT_ATTRIBUTES
+from avalanche.cluster import DEFAULT_ATTRIBUTES
 from avalanche.graph import parse_graph
 from avalanche.nodefile import LATER_ATTRIBUTES, LATER_TAGS, parse_nodefile
 from avalanche.profile import Membership, Profile, installation_document

@@ -93,7 +93,7 @@ def test_the_sections_stand_in_the_installer_s_order() -> None:
         "lang C\nnetwork --hostname=compute-0-0\n# from b: nodes/b.xml (roll site)\nskipx\n%include /tmp/disk.ks\n"
         in found
     )
-    assert "%packages --exclude-weakdeps\n@core\nz\n-@fonts\n-y\n%end\n" in found
+    assert "%packages --exclude-weakdeps --timeout=60 --retries=10\n@core\nz\n-@fonts\n-y\n%end\n" in found
     headers = re.findall(r"^%(?!end|packages|include).*", found, re.MULTILINE)
     assert headers == [
         "%post --interpreter=/bin/bash --erroronfail",
@@ -103,6 +103,12 @@ def test_the_sections_stand_in_the_installer_s_order() -> None:
         "%post --nochroot --interpreter=/usr/bin/python3 --erroronfail",
     ]
     assert found.endswith('"/run/avalanche/agent.pyz", "done", "ok"], check=True)\n%end\n')
+
+
+def test_core_is_installed_only_when_the_graph_asks_for_it() -> None:
+    found = render(profile(packages=(PackageRequest("z", False, False, "a", "nodes/a.xml", 6),)), ATTRIBUTES)
+    assert "%packages --exclude-weakdeps --timeout=60 --retries=10 --nocore\nz\n%end\n" in found
+    assert judge_kickstart(found, release="el9") == ()
 
 
 def test_the_text_depends_on_profile_and_attributes_only() -> None:

@@ -208,4 +208,4 @@ def test_other_credentials_are_refused(header: str) -> None:
 def test_a_retry_waits_between_half_and_one_and_a_half_of_the_backoff(tries: int, chance: float) -> None:
     backoff = min(5.0, 0.2 * 2 ** min(tries - 1, 10))
     assert 0.5 * backoff <= retry_delay(tries, chance=chance) <= 1.5 * backoff
-    assert retry_delay(tries, chance=0.5, retry_after=60.0) == 60.0
+    assert retry_delay(tries, chance=chance, retry_after=60.0) == 60.0 + retry_delay(tries, chance=chance)

@@ -147,7 +147,7 @@ def test_a_padded_or_otherwise_spelt_token_is_refused() -> None:
     [{"order": "x"}, {"host": "a b"}, {"host": ""}, {"rack": "a/b"}, {"address": "10.1"}, {"address": "::FFFF:1.2.3.4"},
      {"generation": "g-1"}, {"expires": 0}, {"expires": 1.5}],
 )  # fmt: skip
-def test_a_wrong_token_cannot_exist(change: "dict[str, object]") -> None:
+def test_a_wrong_token_cannot_exist(change: dict[str, object]) -> None:
     with pytest.raises(ProtocolError):
         replace(TOKEN, **change)  # type: ignore[arg-type]
 

@@ -32,9 +32,8 @@ class Policy:
     """The parameters of the chain rule; times in seconds. Why they are what they are: decision 0051.
 
     Attributes:
-        cohort: hosts that come within this time of each other are lined up by rack; later ones go behind them.
-        seam: a host whose parent stands in another rack, or that is known to be slow, waits so long after its coming
-            for the others.
+        cohort: hosts that come within this time of each other are lined up by rack; later ones go behind them. The
+            first of a rack, and who is known to be slow, waits so long for those it is to stand behind.
         settle: after a restart nobody gets a parent so long: others are about to say what they hold.
         recall: after a restart hosts may take their former places so long.
         starved: a child that still starves so long after it said so is moved, unless its parent starves too.
@@ -42,8 +41,7 @@ class Policy:
         next_range: shortest and longest time between lookups of one host.
     """
 
-    cohort: float = 2.0
-    seam: float = 0.3
+    cohort: float = 0.5
     settle: float = 1.5
     recall: float = 10.0
     starved: float = 0.9
@@ -307,7 +305,7 @@ class Chains:
 
     def _leave(self, child: _Member, parent: PeerId, now: float) -> None:
         """``child`` got nothing from ``parent``, which should have had it."""
-        if not self._standing.left(child.peer.id, parent, now):
+        if not self._standing.left(child.peer.id, parent, now, ban=self.policy.patience.ban_withheld):
             return
         accused = self._members[parent]
         if self._standing.withheld(child.peer.host, parent):
@@ -385,7 +383,7 @@ class Chains:
     def _choose(self, member: _Member, thing: ObjectId, now: float, avoid: PeerId | None) -> PeerId | None:
         """The parent: the nearest one ahead of ``member`` that has, fetches or will fetch ``thing``; WAIT; FRONTEND."""
         peer = member.peer.id
-        if self._is_settling(now) or (now - member.entered < self.policy.seam and self._line.is_at_seam(peer)):
+        if self._is_settling(now) or (now - member.entered < self.policy.cohort and self._line.is_at_seam(peer)):
             return WAIT
         below, rank = self._flow.descendants(peer, thing), self._standing.rank(peer)
 

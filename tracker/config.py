@@ -73,11 +73,9 @@ def read_swarm_key(path: Path) -> bytes:
         ConfigError: it is missing, open to others, or no key.
     """
     try:
-        mode, text = path.stat().st_mode, path.read_text(encoding="ascii")
+        mode, text = path.stat().st_mode, path.read_bytes().decode("ascii", "replace")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; copy the frontend's swarm key there, mode 0600") from error
-    except UnicodeDecodeError:
-        text = ""
     if mode & 0o077:
         raise ConfigError(f"{path}: others may read the swarm key; chmod 0600 it")
     try:

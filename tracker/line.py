@@ -6,21 +6,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tracker.flow import PeerId
 
 _Key = tuple[int, int, int, int, PeerId]
-"""What the line is sorted by: rank, cohort, rack, number, peer."""
-
-
-@dataclass(slots=True)
-class _Stand:
-    rank: int
-    cohort: int
-    rack: str
-    number: int
-    key: _Key
+"""What the line is sorted by: rank, cohort, when the first of its rack came in its cohort, number, peer."""
 
 
 class Line:
@@ -33,7 +23,7 @@ class Line:
 
     def __init__(self, together: float) -> None:
         self._together = together
-        self._stands: dict[PeerId, _Stand] = {}
+        self._stands: dict[PeerId, _Key] = {}
         self._keys: list[_Key] = []
         self._racks: dict[str, int] = {}
         self._cohort = 0
@@ -50,9 +40,8 @@ class Line:
         """``peer`` joins, behind those of its rack that came with it."""
         if now - self._cohort_began > self._together:
             self._begin_cohort(now)
-        self._racks.setdefault(rack, len(self._racks))
         self._number += 1
-        self._put(peer, _Stand(rank, self._cohort, rack, self._number, key=(0, 0, 0, 0, "")))
+        self._put((rank, self._cohort, self._racks.setdefault(rack, len(self._racks)), self._number, peer))
 
     def leave(self, peer: PeerId) -> None:
         """``peer`` is not in line any more."""
@@ -63,23 +52,21 @@ class Line:
         """``peer`` goes behind all others of ``rank``."""
         self._begin_cohort(now)
         self._number += 1
-        self._repair(peer, rank=rank, cohort=self._cohort, number=self._number)
+        self._change(peer, (rank, self._cohort, 0, self._number, peer))
 
     def return_to(self, peer: PeerId, place: int) -> None:
-        """``peer`` takes the place it had in an earlier life of this line; all who return stand ahead of those who just
-        came.
-        """
-        stand = self._stands[peer]
-        self._repair(peer, rank=stand.rank, cohort=0, number=place)
+        """``peer`` takes the place it had in an earlier life of this line; all who return stand ahead of newcomers."""
+        rank = self._stands[peer][0]
+        self._change(peer, (rank, 0, 0, place, peer))
 
     def keep_with_rank(self, peer: PeerId, rank: int) -> None:
         """``peer`` changes its rank, and keeps its place among those of the new one."""
-        stand = self._stands[peer]
-        self._repair(peer, rank=rank, cohort=stand.cohort, number=stand.number)
+        _, cohort, rack, number, _ = self._stands[peer]
+        self._change(peer, (rank, cohort, rack, number, peer))
 
     def place(self, peer: PeerId) -> int:
         """How many stand ahead of ``peer``."""
-        return bisect_left(self._keys, self._stands[peer].key)
+        return bisect_left(self._keys, self._stands[peer])
 
     def ahead(self, peer: PeerId) -> Iterator[PeerId]:
         """Those ahead of ``peer``, nearest first. The line must not change meanwhile."""
@@ -100,15 +87,12 @@ class Line:
     def _begin_cohort(self, now: float) -> None:
         self._cohort += 1
         self._cohort_began = now
+        self._racks = {}
 
-    def _repair(self, peer: PeerId, *, rank: int, cohort: int, number: int) -> None:
-        rack = self._stands[peer].rack
+    def _change(self, peer: PeerId, key: _Key) -> None:
         self.leave(peer)
-        self._put(peer, _Stand(rank, cohort, rack, number, key=(0, 0, 0, 0, "")))
+        self._put(key)
 
-    def _put(self, peer: PeerId, stand: _Stand) -> None:
-        # Who returns after a restart has its place, which already holds racks apart.
-        rack = 0 if stand.cohort == 0 else self._racks[stand.rack]
-        stand.key = (stand.rank, stand.cohort, rack, stand.number, peer)
-        self._stands[peer] = stand
-        insort(self._keys, stand.key)
+    def _put(self, key: _Key) -> None:
+        self._stands[key[-1]] = key
+        insort(self._keys, key)

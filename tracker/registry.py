@@ -150,6 +150,8 @@ def _parse_row(row: dict[str, Any]) -> Registered:
     if not _GENERATION.fullmatch(row["generation"]):
         raise ValueError(f"{row['generation']!r} is not a generation")
     objects = row["objects"]
+    if not isinstance(objects, dict) or not isinstance(row["closures"], dict):
+        raise ValueError("objects and closures are objects")
     for thing, size in objects.items():
         if not _SHA256.fullmatch(thing) or type(size) is not int or size < 1:
             raise ValueError(f"{thing!r}: not a SHA-256 with a size")

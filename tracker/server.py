@@ -17,8 +17,12 @@ HEAD_SECONDS = 10.0
 """How long a connection may be without a complete request head after it was opened, or after the last answer and a
 first byte.
 """
+CLOSING_SECONDS = 0.05
+"""How often a connection whose client sends no more is looked at."""
 IDLE_SECONDS = 75.0
 """How long a connection is kept for the next request."""
+SHUTDOWN_SECONDS = 2.0
+"""How long answers under way may take when the tracker ends."""
 PER_ADDRESS = 64
 """Connections of one address."""
 BACKLOG = 4096
@@ -39,11 +43,15 @@ class Gate:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Tell the connection that its request's head is complete."""
+        """Tell the connection when its request's head is complete, and when it is answered."""
         guarded = None if request.transport is None else self._open.get(request.transport)
-        if guarded is not None:
-            guarded.stop_clock()
-        return await handler(request)
+        if guarded is None:
+            return await handler(request)
+        guarded.begin(request)
+        try:
+            return await handler(request)
+        finally:
+            guarded.end()
 
     def guard(self, inner: asyncio.Protocol) -> asyncio.Protocol:
         """Wrap the protocol of a new connection."""
@@ -76,6 +84,8 @@ class _Guarded(asyncio.Protocol):
         self._seconds = seconds
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._request: web.Request | None = None
+        self._given_up: float | None = None
         self._admitted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -88,7 +98,7 @@ class _Guarded(asyncio.Protocol):
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.stop_clock()
+        self._stop_clock()
         if self._admitted:
             assert self._transport is not None
             self._gate.release(self._transport)
@@ -102,7 +112,13 @@ class _Guarded(asyncio.Protocol):
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        return self._inner.eof_received() if self._admitted else None
+        if not self._admitted:
+            return None
+        # Who sends no more may still read its answer; then the connection is of no use.
+        self._stop_clock()
+        self._given_up = asyncio.get_running_loop().time() + self._seconds
+        self._end_when_idle()
+        return True
 
     def pause_writing(self) -> None:
         self._inner.pause_writing()
@@ -110,8 +126,28 @@ class _Guarded(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._inner.resume_writing()
 
-    def stop_clock(self) -> None:
-        """A head is complete, or the connection is gone."""
+    def begin(self, request: web.Request) -> None:
+        """A head is complete."""
+        self._request = request
+        if self._given_up is None:
+            self._stop_clock()
+
+    def end(self) -> None:
+        """Its answer is ready."""
+        self._request = None
+
+    def _end_when_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert self._transport is not None
+        assert self._given_up is not None
+        is_answering = self._request is not None and self._request.content.is_eof()
+        if self._timer is not None and (not is_answering or loop.time() > self._given_up):
+            self._transport.close()
+            return
+        # The first look comes a moment after the end was seen: the request before it may not have been begun yet.
+        self._timer = loop.call_later(CLOSING_SECONDS, self._end_when_idle)
+
+    def _stop_clock(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -126,7 +162,9 @@ async def serving(tracker: Tracker, address: str, port: int, *, gate: Gate) -> A
     """Listen while the context is open; yields the port."""
     application = web.Application(middlewares=[gate.middleware])
     application.add_routes(tracker.routes())
-    runner = web.AppRunner(application, access_log=None, keepalive_timeout=IDLE_SECONDS, handle_signals=False)
+    runner = web.AppRunner(
+        application, access_log=None, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=SHUTDOWN_SECONDS
+    )
     await runner.setup()
     inner = runner.server
     assert inner is not None

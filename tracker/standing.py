@@ -22,7 +22,8 @@ class Patience:
     """Times in seconds, and shares, of the rules; their reasons are in docs/decisions/0052.
 
     Attributes:
-        ban: how long a child is kept from a parent it called dead, refusing, slow or starving.
+        ban: how long a child is kept from a parent it called dead or refusing.
+        ban_withheld: the same for a parent that kept bytes back: longer than it takes to find out several of them.
         evidence: how long a slow edge waits for the other edges that show which of its ends is to blame.
         quiet: no slow edge counts so soon after the child's start or move; nor does another decision follow so soon.
         quiet_suspect: the same for a child in doubt: which end of its edge was slow shows at its new parent.
@@ -31,6 +32,7 @@ class Patience:
     """
 
     ban: float = 10.0
+    ban_withheld: float = 60.0
     evidence: float = 0.4
     quiet: float = 3.0
     quiet_suspect: float = 1.0
@@ -142,12 +144,12 @@ class Standing:
             bans = self._bans.setdefault(child, {})
             bans[parent] = max(until, bans.get(parent, until))
 
-    def left(self, child: PeerId, parent: PeerId, now: float) -> bool:
-        """``child`` left ``parent``; return whether this counts.
+    def left(self, child: PeerId, parent: PeerId, now: float, *, ban: float) -> bool:
+        """``child`` left ``parent``, and is kept from it for ``ban`` seconds; return whether this counts.
 
         One accuser counts against one peer once per ban, so that a liar cannot keep a good peer out.
         """
-        self.ban(child, parent, now + self.patience.ban)
+        self.ban(child, parent, now + ban)
         last = self._left.get((child, parent))
         counts = parent in self._records and (last is None or now - last >= self.patience.ban)
         if counts:
@@ -156,7 +158,7 @@ class Standing:
 
     def called_dead(self, child: PeerId, parent: PeerId, now: float) -> None:
         """``child`` lost ``parent``: nobody is sent there until it is heard again."""
-        if self.left(child, parent, now):
+        if self.left(child, parent, now, ban=self.patience.ban):
             self._silent.add(parent)
 
     def withheld(self, child_host: str, parent: PeerId) -> bool:

@@ -66,11 +66,12 @@ class Events:
         self, stage: str, status: str, text: str, data: Optional[Mapping[str, Scalar]] = None, *, key: str = ""
     ) -> None:
         """Queue an event; returns at once."""
+        text = _clean(text)  # a script's output may be anything
         level = {"failed": logging.WARNING, "progress": logging.DEBUG}.get(status, logging.INFO)
         log.log(level, "event stage=%s status=%s text=%s", stage, status, text)
         if self.refused is not None:
             return
-        report = Report(time.time(), stage, status, _clean(text), dict(data or {}), key)
+        report = Report(time.time(), stage, status, text, dict(data or {}), key)
         if status == "progress":
             self._make_room(report)
         else:

@@ -10,16 +10,11 @@ from pathlib import Path
 from avalanche.adapters.files import write_whole
 from avalanche.adapters.state import State
 from avalanche.cli.common import Nouns, add_command, print_json, state_of
-from avalanche.cluster import Appliance, Setting
+from avalanche.cluster import DEFAULT_ATTRIBUTES, Appliance, Setting
 from avalanche.config import RELEASES, Config, check_address, parse_config
 from avalanche.errors import ConfigError
 
 DEFAULT_APPLIANCE = Appliance("compute", "compute")
-DEFAULT_ATTRIBUTES = {
-    "Kickstart_Lang": "en_US.UTF-8",
-    "Kickstart_Keyboard": "us",
-    "Kickstart_Timezone": "UTC",
-}
 
 _CONFIG = """\
 # Settings of this frontend; docs/configuration.md explains each. Restart the frontend after a change.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lab.packages.debian import Evr
 
@@ -38,7 +38,7 @@ class RpmPlan:
     tags: tuple[str, ...]
     files: tuple[FileEntry, ...]
     posttrans: str = ""
-    finds_sonames: bool = field(default=False)
+    finds_sonames: bool = False
 
     @property
     def arch(self) -> str:

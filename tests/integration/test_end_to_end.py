@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab.cluster import ROLLS, Cluster, Course
+from lab.cluster import ROLLS, Cluster, Course, clear
 from lab.demo import judge, observe
 from lab.faults import parse_faults
 from lab.host import Host, Roots
@@ -41,6 +41,7 @@ def flight(repository: Path, roots: Roots) -> Iterator[Flight]:
         cluster.prepare()
         course = observe(cluster)
         yield Flight(cluster, course, judge(cluster, course))
+    clear(cluster.var)
 
 
 @pytest.fixture(params=["compute-0-0", "compute-0-1"])
@@ -113,7 +114,6 @@ class Damage:
     result: dict[str, Any]
     package: str
     host: Host
-    frontend_log: str
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,8 @@ def damage(repository: Path, roots: Roots) -> Iterator[Damage]:
         (host,) = cluster.hosts
         result = host.result()
         assert result is not None
-        yield Damage(result, entry.path, host, (cluster.var / "demo/frontend.log").read_text())
+        yield Damage(result, entry.path, host)
+    clear(cluster.var)
 
 
 def test_a_host_stops_with_a_reason_when_a_package_is_not_the_manifest_s(damage: Damage) -> None:
@@ -157,3 +158,4 @@ def test_nothing_outlives_a_cluster(repository: Path, roots: Roots) -> None:
         assert processes_naming(cluster.var)
     assert not processes_naming(cluster.var)
     assert str(cluster.var) not in Path("/proc/mounts").read_text()
+    clear(cluster.var)

@@ -37,9 +37,8 @@ class Cluster:
 
     def ask(self, name: str, *things: str, rack: str = "0", avoid: str | None = None) -> list[str | None]:
         left = None if avoid is None else f"{avoid}-1"
-        return self.names(
-            self.say(name, rack=rack, asks=tuple(Ask(thing, 100, left) for thing in things or ("x",))).give
-        )
+        asks = tuple(Ask(thing, 100, left) for thing in things or ("x",))
+        return self.names(self.say(name, rack=rack, asks=asks).give)
 
     def blame(self, name: str, parent: str, why: str, thing: str | None = None, **fields: object) -> Answer:
         return self.say(name, blames=(Blame(f"{parent}-1", why, thing),), **fields)
@@ -304,6 +303,10 @@ def test_the_time_to_the_next_lookup_grows_with_the_cluster(cluster: Cluster) ->
     assert cluster.say("a").next == pytest.approx(201 / 80)
 
 
+def rack_of(name: str) -> str:
+    return "1" if name > "h2" else "0"
+
+
 class Anything(RuleBasedStateMachine):
     """Whatever hosts say, in whatever order: nobody waits for himself, and every ask has an answer."""
 
@@ -330,7 +333,7 @@ class Anything(RuleBasedStateMachine):
 
     @rule(name=names, wants=st.frozensets(things), place=st.none() | st.integers(0, 9))
     def register(self, name: str, wants: frozenset[str], place: int | None) -> None:
-        answer = self.cluster.say(name, rack=name[-1:] > "2" and "1" or "0", registration=Registration(wants, place))
+        answer = self.cluster.say(name, rack=rack_of(name), registration=Registration(wants, place))
         self.known.add(name)
         self.take(name, (), answer)
 
@@ -343,16 +346,16 @@ class Anything(RuleBasedStateMachine):
     def ask(self, name: str, wanted: set[str], other: str, why: str) -> None:
         asks = tuple(Ask(thing, 10, f"{other}-1" if why else None) for thing in sorted(wanted))
         blames = (Blame(f"{other}-1", why),) if why else ()
-        self.take(name, asks, self.cluster.say(name, rack=name[-1:] > "2" and "1" or "0", asks=asks, blames=blames))
+        self.take(name, asks, self.cluster.say(name, rack=rack_of(name), asks=asks, blames=blames))
 
     @rule(name=names, thing=things, other=names, why=st.sampled_from(["corrupt", "starved"]))
     def accuse(self, name: str, thing: str, other: str, why: str) -> None:
-        self.take(name, (), self.cluster.blame(name, other, why, thing, rack=name[-1:] > "2" and "1" or "0"))
+        self.take(name, (), self.cluster.blame(name, other, why, thing, rack=rack_of(name)))
 
     @rule(name=names, thing=things)
     def finish(self, name: str, thing: str) -> None:
         self.parents.pop((name, thing), None)
-        self.take(name, (), self.cluster.say(name, rack=name[-1:] > "2" and "1" or "0", done=(thing,)))
+        self.take(name, (), self.cluster.say(name, rack=rack_of(name), done=(thing,)))
 
     @rule(name=names)
     def leave(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Clients nobody wrote for us: libtorrent in this process, aria2 and Transmission in a network namespace of their own."""
+"""Clients nobody wrote for us: libtorrent in this process, aria2 and Transmission in a network namespace."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 
 from avalanche.bencode import decode, encode
 from avalanche.tokens import SwarmToken, sign_token
+from tests.tracker.polling import until
 from tests.tracker.worlds import GENERATION, KEY
 from tracker.app import Tracker
 from tracker.registry import MemoryRegistry, Registered, write_registry
@@ -25,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv" / "bin" / "python"
 SECONDS = 60.0
 QUIET = {
-    "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False, "enable_incoming_utp": False,
-    "enable_outgoing_utp": False, "allow_multiple_connections_per_ip": True, "min_announce_interval": 1,
+    "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False, "enable_incoming_utp":
+    False, "enable_outgoing_utp": False, "allow_multiple_connections_per_ip": True, "min_announce_interval": 1,
     "tracker_completion_timeout": 5, "stop_tracker_timeout": 2, "peer_connect_timeout": 3, "min_reconnect_time": 1,
     "alert_mask": lt.alert.category_t.tracker_notification,
 }  # fmt: skip
@@ -98,17 +99,15 @@ class Client:
         self.handle = self.session.add_torrent(parameters)
         self.errors: list[str] = []
 
-    async def until(self, state: str) -> None:
+    async def reach(self, state: str) -> None:
         """Wait until the torrent is ``seeding`` or ``finished``, or the tracker has answered with an error."""
-        async with asyncio.timeout(SECONDS):
-            while True:
-                self.errors += [
-                    a.error_message() for a in self.session.pop_alerts() if isinstance(a, lt.tracker_error_alert)
-                ]
-                status = self.handle.status()
-                if str(status.state).endswith(state) or (state == "error" and self.errors):
-                    return
-                await asyncio.sleep(0.05)
+
+        def is_there() -> bool:
+            alerts = self.session.pop_alerts()
+            self.errors += [each.error_message() for each in alerts if isinstance(each, lt.tracker_error_alert)]
+            return str(self.handle.status().state).endswith(state) or (state == "error" and bool(self.errors))
+
+        await until(is_there)
 
     async def close(self) -> None:
         self.session.remove_torrent(self.handle)
@@ -130,15 +129,13 @@ async def test_libtorrent_completes_and_says_started_completed_stopped(torrent: 
     async with recorded(torrent) as (tracker, announce):
         seed_token, token = token_for(1, "127.0.0.1"), token_for(2, "127.0.0.1")
         seed = Client(1, torrent.write(tmp_path / "seed.torrent", announce + seed_token), torrent.seed_folder)
-        await seed.until("seeding")
+        await seed.reach("seeding")
         client = Client(2, torrent.write(tmp_path / "c.torrent", announce + token), tmp_path / "client")
-        await client.until("seeding")
+        await client.reach("seeding")
         assert torrent.is_complete(tmp_path / "client")
         await client.close()
         await seed.close()
-        async with asyncio.timeout(SECONDS):
-            while [event for _, event in tracker.events].count("stopped") < 2:
-                await asyncio.sleep(0.05)
+        await until(lambda: [event for _, event in tracker.events].count("stopped") == 2)
         events = {
             who: [event for other, event in tracker.events if other == who and event]
             for who in (seed_token[-6:], token[-6:])
@@ -153,14 +150,12 @@ async def test_libtorrent_with_a_part_of_the_files_is_a_partial_seed(torrent: To
         seed = Client(
             1, torrent.write(tmp_path / "seed.torrent", announce + token_for(1, "127.0.0.1")), torrent.seed_folder
         )
-        await seed.until("seeding")
+        await seed.reach("seeding")
         file = torrent.write(tmp_path / "c.torrent", announce + token_for(2, "127.0.0.1"))
         client = Client(2, file, tmp_path / "client", priorities=[4, 0])
-        await client.until("finished")
-        async with asyncio.timeout(SECONDS):
-            while ("paused" not in [event for _, event in tracker.events]) or not tracker.swarms:
-                client.handle.force_reannounce()
-                await asyncio.sleep(0.3)
+        await client.reach("finished")
+        client.handle.force_reannounce()
+        await until(lambda: "paused" in [event for _, event in tracker.events])
         counts = tracker.swarms.scrape(torrent.info_hash, now=time.monotonic())
         assert (counts.complete, counts.incomplete, counts.downloaders) == (1, 1, 0)
         await client.close()
@@ -171,7 +166,7 @@ async def test_libtorrent_is_told_why_a_forged_token_is_refused(torrent: Torrent
     async with recorded(torrent) as (tracker, announce):
         forged = token_for(3, "127.0.0.1", key=bytes(32))
         client = Client(3, torrent.write(tmp_path / "c.torrent", announce + forged), tmp_path / "client")
-        await client.until("error")
+        await client.reach("error")
         assert "signature" in client.errors[0]
         assert repr(tracker.swarms) == "<Swarms 0 torrents, 0 peers>"
         await client.close()
@@ -227,9 +222,7 @@ async def namespace() -> AsyncIterator[Namespace]:
 
 
 async def wait_for(path: Path, text: str) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not path.exists() or text not in path.read_text(errors="replace"):
-            await asyncio.sleep(0.05)
+    await until(lambda: path.exists() and text in path.read_text(errors="replace"))
 
 
 async def start_tracker(space: Namespace, torrent: Torrent, folder: Path) -> str:
@@ -247,8 +240,9 @@ async def start_tracker(space: Namespace, torrent: Torrent, folder: Path) -> str
 
 def aria2(file: Path, folder: Path, port: int, *more: str) -> tuple[str, ...]:
     return (
-        "aria2c", "--no-conf", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false", "--enable-peer-exchange=false",
-        "--disable-ipv6=true", "--bt-stop-timeout=50", f"--listen-port={port}", f"--dir={folder}", *more, str(file),
+        "aria2c", "--no-conf", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false",
+        "--enable-peer-exchange=false", "--disable-ipv6=true", "--bt-stop-timeout=50",
+        f"--listen-port={port}", f"--dir={folder}", *more, str(file),
     )  # fmt: skip
 
 
@@ -283,8 +277,7 @@ async def test_stock_clients_complete_a_registered_torrent(
     await namespace.start(*transmission(file, second, 6883), log=tmp_path / "transmission.log")
     async with asyncio.timeout(SECONDS):
         assert await downloading.wait() == 0, (tmp_path / "aria2.log").read_text()
-        while not torrent.is_complete(second):
-            await asyncio.sleep(0.1)
+    await until(lambda: torrent.is_complete(second))
     assert torrent.is_complete(first)
 
 

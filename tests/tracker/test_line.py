@@ -31,6 +31,11 @@ def test_who_comes_later_stands_behind_whatever_its_rack() -> None:
     assert not line.is_at_seam("c")
 
 
+def test_a_rack_that_comes_later_in_a_cohort_stands_behind_the_first_one() -> None:
+    line = line_of(("a", "0", 0.0), ("b", "1", 5.0), ("c", "0", 5.1), ("d", "1", 5.2))
+    assert names(line) == ["a", "b", "d", "c"]
+
+
 def test_a_rank_outweighs_everything() -> None:
     line = line_of(("a", "0", 0.0), ("b", "0", 0.1))
     line.keep_with_rank("a", 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import random
 from collections.abc import AsyncIterator, Callable
@@ -72,7 +73,7 @@ class Running:
     async def post(self, token: str | None, body: bytes) -> tuple[int, str]:
         """Status and text of a lookup."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        async with self.session.post(f"{self.address}/lookup", data=body, headers=headers) as response:
+        async with self.session.post(f"{self.address}/lookup", data=io.BytesIO(body), headers=headers) as response:
             return response.status, await response.text()
 
 
