@@ -32,14 +32,6 @@ class Mishaps:
         self._outage: Fault | None = None
         self._back_at: float | None = None
 
-<<<<<<< HEAD
-    @property
-    def is_over(self) -> bool:
-        """Has all happened, and does the frontend serve again?"""
-        return not self._waiting and self._outage is None and self._tracker_back_at is None
-
-=======
->>>>>>> main
     def slow_down(self, network: Network) -> None:
         """Slow the links that are slow from the start."""
         for fault in self._slow:

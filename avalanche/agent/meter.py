@@ -1,4 +1,4 @@
-"""How fast bytes move: over the last second, and in the best second so far."""
+"""How fast bytes move: over the last half second, and in the best half second so far (docs/protocol.md, 11.2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections import deque
 from typing import Callable
 
 _PARTS = 10
-"""A second is measured in so many parts."""
+"""A second is measured in so many parts..."""
+_SPAN = 5
+"""...of which so many are looked back upon."""
 
 
 class Meter:
@@ -31,9 +33,9 @@ class Meter:
 
     @property
     def rate(self) -> int:
-        """Bytes in the last whole second, to a tenth."""
+        """Bytes per second."""
         self._turn(int(self._clock() * _PARTS))
-        return sum(size for _, size in self._parts)
+        return sum(size for _, size in self._parts) * _PARTS // _SPAN
 
     @property
     def best(self) -> int:
@@ -46,6 +48,11 @@ class Meter:
             return
         self._parts.append((self._part, self._bytes))
         self._part, self._bytes = part, 0
-        while self._parts and self._parts[0][0] < part - _PARTS:
+        self._drop(self._parts[-1][0] + 1)
+        self._best = max(self._best, sum(size for _, size in self._parts) * _PARTS // _SPAN)
+        self._drop(part)
+
+    def _drop(self, part: int) -> None:
+        """Forget what is too long ago, seen from the beginning of ``part``."""
+        while self._parts and self._parts[0][0] < part - _SPAN:
             self._parts.popleft()
-        self._best = max(self._best, sum(size for _, size in self._parts))
