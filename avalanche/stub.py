@@ -97,7 +97,8 @@ def ask(address):
     except urllib.error.HTTPError as error:
         wait = error.headers.get("Retry-After", "")
         problem = "%s: %d %s" % (url, error.code, error.read(300).decode("utf-8", "replace").strip())
-        again = error.code in (500, 502, 503, 504)
+        # A host to which the frontend has sent us says nothing about the frontend.
+        again = error.code in (500, 502, 503, 504) or error.geturl() != url
         return None, problem, (min(float(wait), 60) if wait.isdigit() else 0) if again else None
     except (OSError, http.client.HTTPException) as error:
         return None, "%s: %s" % (address, error), 0

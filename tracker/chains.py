@@ -98,6 +98,14 @@ class Chains:
         member = self._members.get(peer)
         return None if member is None else member.peer
 
+    def peers(self) -> list[Peer]:
+        """Those who serve and are believed to be alive and well, in no particular order."""
+        return [
+            member.peer
+            for name, member in self._members.items()
+            if self._standing.rank(name) == HEALTHY and name not in self._standing.silent()
+        ]
+
     def open_asks(self, peer: PeerId) -> int:
         """Objects that ``peer`` has asked for and neither finished nor dropped."""
         return len(self._flow.fetches(peer)) if peer in self._members else 0

@@ -121,6 +121,10 @@ class Downloader:
         running = sum(flight.errand is not None for flight in self._flights.values())
         return f"<Downloader {running} running, {len(self._prefetch)} to prefetch, {self._cache!r}>"
 
+    def follow(self, route: Route) -> None:
+        """Ask another route from now on. Nothing may be on its way."""
+        self._route = route
+
     @property
     def flights(self) -> Iterator[Flight]:
         """What is being fetched now, the longest first."""

@@ -20,6 +20,7 @@ from avalanche.agent.settings import Settings
 from avalanche.agent.source import Frontends, Route
 from avalanche.agent.trouble import Delay, jittered_delay
 from avalanche.agent.watch import InstallWatch
+from avalanche.errors import ConfigError
 from avalanche.manifest import Manifest
 from avalanche.messages import StubDocument
 from avalanche.profile import Membership
@@ -57,7 +58,10 @@ class Feed:
         self.cache = Cache(settings)
         self.pool = Pool(stall=stall)
         figures = Figures(loop.time)
-        frontends = Frontends(addresses, manifest.generation, pool=self.pool, count=figures.count_frontend)
+        self._events = events
+        self._frontends = frontends = Frontends(
+            addresses, manifest.generation, pool=self.pool, count=figures.count_frontend
+        )
         self.relay: Optional[Relay] = None
         if membership is not None:
             self.relay = Relay(
@@ -89,11 +93,17 @@ class Feed:
         """Listen; return the proxy's port.
 
         Raises:
-            ConfigError: a port is taken, or the address that others shall use is not this host's.
+            ConfigError: the proxy's port is taken.
         """
         port = await self._server.listen(self._port)
         if self.relay is not None:
-            await self.relay.open(self.downloader)
+            try:
+                await self.relay.open(self.downloader)
+            except ConfigError as error:
+                # Something between this host and the frontend translates addresses: an install goes on without peers.
+                self._events.report("packages", "progress", f"fetches from the frontend alone: {error}", key="alone")
+                self.relay = None
+                self.downloader.follow(Route(self._frontends))
         return port
 
     async def close(self) -> None:

@@ -86,6 +86,10 @@ class Parent(Source):
         if self._link is not None:
             self._link.hurry(transfer)
 
+    def is_open_at(self, time: float) -> bool:
+        """Will it talk to us at this moment of the tracker's clock? A connection that is open stays so."""
+        return self._link is not None or self.row.expires > time
+
     def tick(self, now: float, *, forgive: bool) -> None:
         """Judge the connection."""
         if self._link is not None:

@@ -29,8 +29,8 @@ BATCH = 4 << 20
 """Objects are asked for in batches that begin at multiples of so many bytes of the closure..."""
 AHEAD = 16 << 20
 """...as soon as the verified bytes have come so near to a batch's beginning."""
-WINDOW = 2 << 20
-WINDOW_SECONDS = 0.7
+WINDOW = 4 << 20
+WINDOW_SECONDS = 1.5
 OPEN_ASKS = 1_900
 """Objects asked for and not complete; the tracker admits some more."""
 OPEN_REQUESTS = 200
@@ -134,9 +134,14 @@ class Swarm(Route):
         parent = self._given.get(item.entry.sha256)
         if parent == FRONTEND:
             return self._frontend
-        if parent is not None:
-            return self._parents.find(parent)
-        return self._frontend if self._is_alone else None
+        if parent is None:
+            return self._frontend if self._is_alone else None
+        found = self._parents.find(parent)
+        if found is None or found.is_open_at(self.time or 0.0):
+            return found
+        self._given[item.entry.sha256] = None  # its ticket has expired meanwhile; the answer brings another
+        self._ask(item)
+        return None
 
     def has_room(self, running: Collection[Transfer]) -> bool:
         window = max(WINDOW, WINDOW_SECONDS * self._figures.ingress.rate)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from avalanche.adapters.state import State
     from avalanche.config import Config
     from avalanche.frontend.services import Services
+    from avalanche.frontend.swarm import Holder
     from avalanche.manifest import Manifest
+    from tracker.app import Tracker
 
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
@@ -44,6 +46,8 @@ class TrackerRegistrar:
 
     def __init__(self, file: Path | None = None) -> None:
         self.registry = MemoryRegistry()
+        self.tracker: Tracker | None = None
+        """The one inside this frontend, while it runs."""
         self._file = file
         self._known: dict[str, Registered] = {}
 
@@ -71,6 +75,14 @@ class TrackerRegistrar:
             self.registry.remove(generation)
         if gone or (self._file is not None and not self._file.exists()):
             self._write()
+
+    def holders(self) -> list[Holder]:
+        """The hosts that install now, and so have the agent bundle."""
+        from avalanche.frontend.swarm import Holder
+
+        if self.tracker is None:
+            return []
+        return [Holder(peer.order, peer.generation, peer.address, peer.port) for peer in self.tracker.chains.peers()]
 
     def _write(self) -> None:
         if self._file is None:
@@ -114,7 +126,7 @@ async def embedded(services: Services, registrar: TrackerRegistrar, swarm_key: b
             TimelineEvent(report.host, services.clock(), "peers", report.status, report.text, report.order)
         )
 
-    tracker = Tracker(swarm_key=swarm_key, registry=registrar.registry, on_report=note)
+    tracker = registrar.tracker = Tracker(swarm_key=swarm_key, registry=registrar.registry, on_report=note)
     gate = Gate(10_000)
     async with AsyncExitStack() as stack:
         for address in config.frontend.listen:

@@ -22,7 +22,7 @@ def make_app(services: Services) -> web.Application:
             web.get("/", _about),
             web.get("/install/stub", boot.get_stub),
             web.get("/install/sbin/kickstart.cgi", boot.get_stub),  # Rocks' address
-            web.get("/install/bundle/{sha256}", boot.get_bundle),
+            web.get("/install/bundle/{sha256}", boot.Bundles().get),
             web.get("/install/profile", install.get_profile, allow_head=False),
             web.get("/install/manifest/{digest}", install.get_manifest, allow_head=False),
             web.get("/install/object", install.get_object, allow_head=False),

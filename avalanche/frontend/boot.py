@@ -14,9 +14,9 @@ from avalanche.adapters import orderbook
 from avalanche.adapters.database import Transaction
 from avalanche.adapters.orderbook import TimelineEvent
 from avalanche.cluster import Cluster, parse_mac
-from avalanche.errors import ClusterError, OrderRefused
+from avalanche.errors import AvalancheError, ClusterError, OrderRefused
 from avalanche.frontend.answers import client, line
-from avalanche.frontend.services import SERVICES
+from avalanche.frontend.services import SERVICES, Services
 from avalanche.log import facts
 from avalanche.messages import StubDocument
 from avalanche.orders import Order, live_order, order_secret
@@ -24,6 +24,10 @@ from avalanche.stub import render_stub
 
 log = logging.getLogger(__name__)
 
+BUNDLE_STREAMS = 8
+"""So many hosts get the bundle from here at once; others are sent to hosts that have it, when there are any."""
+ELSEWHERE_SECONDS = 30.0
+ADDRESSES_KEPT = 10_000
 MAC_HEADER = "X-RHN-Provisioning-MAC-"
 
 
@@ -75,10 +79,52 @@ async def get_stub(request: web.Request) -> web.Response:
     return web.Response(text=render_stub(document), content_type="text/plain", headers={"Cache-Control": "no-store"})
 
 
-async def get_bundle(request: web.Request) -> web.Response:
-    """``GET /install/bundle/SHA256``: the agent."""
-    bundle = request.app[SERVICES].bundle
-    if request.match_info["sha256"] != bundle.sha256:
-        return line(404, f"the agent bundle here is {bundle.sha256}; fetch the stub again")
-    log.debug("bundle served", extra=facts(client=client(request), bytes=len(bundle.data)))
-    return web.Response(body=bundle.data, content_type="application/zip", headers={"ETag": f'"{bundle.sha256}"'})
+class Bundles:
+    """``GET /install/bundle/SHA256``: the agent; from a host that has it when too many ask at once."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._sent_elsewhere: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"<Bundles {self._running} running>"
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """Answer one host."""
+        services = request.app[SERVICES]
+        bundle = services.bundle
+        if request.match_info["sha256"] != bundle.sha256:
+            return line(404, f"the agent bundle here is {bundle.sha256}; fetch the stub again")
+        if self._running >= BUNDLE_STREAMS:
+            url = await self._elsewhere(services, client(request))
+            if url is not None:
+                log.debug("bundle sent for elsewhere", extra=facts(client=client(request)))
+                return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
+        log.debug("bundle served", extra=facts(client=client(request), bytes=len(bundle.data)))
+        answer = web.Response(body=bundle.data, content_type="application/zip", headers={"ETag": f'"{bundle.sha256}"'})
+        self._running += 1
+        try:
+            await answer.prepare(request)
+            await answer.write_eof()
+        finally:
+            self._running -= 1
+        return answer
+
+    async def _elsewhere(self, services: Services, address: str) -> str | None:
+        """Where else the host at ``address`` gets the bundle. Who comes back soon was not served there."""
+        now = services.clock()
+        if now - self._sent_elsewhere.get(address, 0.0) < ELSEWHERE_SECONDS:
+            return None
+
+        def find(transaction: Transaction, cluster: Cluster) -> Order:
+            host = cluster.identify((), address)
+            return live_order(orderbook.orders_of(transaction, host.name), host.name, now)
+
+        try:
+            order = await services.storage.read(find)
+        except AvalancheError:
+            return None  # the bundle is no secret, and the stub has said no already
+        while len(self._sent_elsewhere) >= ADDRESSES_KEPT:
+            del self._sent_elsewhere[next(iter(self._sent_elsewhere))]
+        self._sent_elsewhere[address] = now
+        return services.swarm.elsewhere(order, address, services.bundle.sha256, now)

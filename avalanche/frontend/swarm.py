@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+import random
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from avalanche.adapters import orderbook
@@ -18,15 +20,28 @@ from avalanche.log import facts
 from avalanche.manifest import Manifest
 from avalanche.orders import Order
 from avalanche.profile import Membership
-from avalanche.tokens import SwarmToken, peer_key, sign_token
+from avalanche.tokens import TICKET_SECONDS, SwarmToken, Ticket, peer_key, sign_ticket, sign_token
 
 REFRESH_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A host that installs now: its order, the generation it installs, and where it serves."""
+
+    order: str
+    generation: str
+    address: str
+    port: int
+
+
 class Registrar(Protocol):
     """How trackers are told what they answer for."""
+
+    def holders(self) -> Sequence[Holder]:
+        """The hosts that install now, as far as trackers say so here."""
 
     def register(self, generation: Manifest, closure: Manifest) -> None:
         """Answer for all objects of a generation, and know what a host with this closure wants. Cheap when known."""
@@ -81,6 +96,17 @@ class Swarm:
             int(order.expires),
         )
         return Membership(self._trackers, sign_token(self._key, token), peer_key(self._key, order.id).hex())
+
+    def elsewhere(self, order: Order, address: str, sha256: str, now: float) -> str | None:
+        """Where else the host of ``order``, which speaks from ``address``, gets the agent bundle; None: nowhere."""
+        holders = [holder for holder in self._registrar.holders() if holder.order != order.id]
+        if order.way == "http" or not holders:
+            return None
+        holder = random.choice(holders)  # noqa: S311 -- no secret
+        ticket = Ticket(order.id, order.host, address, holder.generation, int(now) + TICKET_SECONDS)
+        text = sign_ticket(peer_key(self._key, holder.order), ticket)
+        where = f"[{holder.address}]" if ":" in holder.address else holder.address
+        return f"http://{where}:{holder.port}/object/{sha256}?ticket={text}"
 
     async def run(self, clock: Callable[[], float]) -> None:
         """Keep what trackers answer for equal to what live orders pin, until cancelled."""

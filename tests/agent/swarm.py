@@ -45,6 +45,8 @@ class StubTracker:
         """Peer id to order and port, in the order in which children are sent there."""
         self.line: dict[str, str] = {}
         """Order to the parent it is sent to, where the test says so."""
+        self.lifetime = 600
+        """Seconds for which tickets are good."""
         self.gives_nothing = False
         """Is every ask answered with *not yet*?"""
         self.forgets = False
@@ -130,7 +132,7 @@ class StubTracker:
 
     def _row(self, name: str, child: str) -> dict[str, Any]:
         order, port = self.parents[name]
-        expires = int(time.time()) + 600
+        expires = int(time.time()) + self.lifetime
         ticket = sign_ticket(peer_key(SWARM_KEY, order), Ticket(child, "child", ADDRESS, GENERATION, expires))
         row = {"peer": name, "host": f"host-{order[:2]}", "address": ADDRESS, "port": port, "rack": "0"}
         return {**row, "ticket": ticket, "expires": expires}

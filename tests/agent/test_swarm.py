@@ -10,9 +10,10 @@ import pytest
 import pytest_asyncio
 
 from avalanche.agent import swarm
+from avalanche.profile import Membership
 from tests.agent.faulty import ORDER, FaultyFrontend
 from tests.agent.rig import Rig, until
-from tests.agent.swarm import StubTracker
+from tests.agent.swarm import StubTracker, token_of
 
 
 @pytest_asyncio.fixture
@@ -143,3 +144,27 @@ async def test_the_same_bytes_under_two_paths_are_asked_for_once(
         for path, data in objects.items():
             assert (await rig.get("/" + path)).body == data
     assert len(tracker.asked()) == 2
+
+
+async def test_a_host_behind_a_translated_address_installs_without_peers(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    key = tracker.membership(ORDER).peer_key
+    elsewhere = Membership((f"http://127.0.0.1:{tracker.port}",), token_of(ORDER, address="192.0.2.1"), key)
+    async with Rig(frontend, folder, membership=elsewhere) as rig:
+        await rig.loaded()
+        assert await rig.events.flush(5)
+    assert any("fetches from the frontend alone: 192.0.2.1" in event["text"] for event in frontend.events)
+
+
+async def test_a_ticket_that_has_expired_is_asked_for_again(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    name = tracker.add_parent("a" * 16, 1)
+    tracker.lifetime = -1
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        rig.load()
+        await until(lambda: len(tracker.asked()) > 2 * len(entries(frontend)))
+        del tracker.parents[name]
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 10)
+    assert tracker.blames == []
