@@ -17,13 +17,15 @@ from avalanche.agent.cache import Cache, Slot
 from avalanche.agent.events import Events
 from avalanche.agent.item import Item, State
 from avalanche.agent.meter import Meter
-from avalanche.agent.source import DEMANDS, PREFETCHES, Route, Source
+from avalanche.agent.source import Load, Route, Source
 from avalanche.agent.transfer import DiskFull, Transfer
 from avalanche.agent.trouble import Delay, Trouble, jittered_delay
 from avalanche.errors import AvalancheError, ProtocolError, StoreFull, TransferError, VerificationFailed
 
 ROOM_SECONDS = 60.0
 """So long an object that the installer waits for may find no room before it fails."""
+PASSED_OVER = 64
+"""So many objects of the closure in a row may wait for sources that are busy before the search for others ends."""
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +116,7 @@ class Downloader:
         self._delay = delay
         self._delivered: deque[Item] = deque()
         self._full_since: Optional[float] = None
+        self._loads: dict[Source, Load] = {}
         self._is_pending = False
         self._is_closed = False
 
@@ -166,6 +169,10 @@ class Downloader:
         if self._is_closed:
             return
         self.is_full = False
+        self._loads = {}
+        for flight in self.flights:
+            if flight.source is not None:
+                self._load(flight.source).add(flight.transfer)
         if not self.is_held:
             self._route.look_ahead()
         self._begin_waited_for()
@@ -205,18 +212,14 @@ class Downloader:
     def _begin_prefetch(self) -> None:
         while self._prefetch and self._is_settled(self._prefetch[0]):
             self._prefetch.popleft()
-        running = [flight.transfer for flight in self.flights if not flight.item.is_demanded]
+        passed = 0
         for item in self._candidates():
-            begun = self._flights.get(item)
-            if begun is not None and begun.errand is not None:
-                continue
-            if not self._route.has_room(running):
-                return
             if not self._try(item, is_alone=False):
                 return
             begun = self._flights.get(item)
-            if begun is not None and begun.errand is not None:
-                running.append(begun.transfer)
+            passed = passed + 1 if begun is None else 0
+            if passed == PASSED_OVER:
+                return
 
     def _is_settled(self, item: Item) -> bool:
         """Is there nothing left for the prefetch to do about ``item``?"""
@@ -238,7 +241,8 @@ class Downloader:
         if flight is not None and (flight.errand is not None or flight.not_before > self._now()):
             return True
         source = self._route.source(item)
-        if source is None or not self._admits(source, item):
+        is_waited_for = item.is_demanded or item.is_hurried
+        if source is None or not self._route.admits(source, self._load(source), is_waited_for=is_waited_for):
             return True
         if flight is None:
             slot = self._reserve(item, is_alone=is_alone)
@@ -246,18 +250,14 @@ class Downloader:
                 self.is_full = True
                 return False
             flight = self._take_off(item, slot)
+        self._load(source).add(flight.transfer)
         flight.source = source
         flight.errand = asyncio.get_running_loop().create_task(self._run(flight, source))
         flight.errand.add_done_callback(lambda task: self._ended(flight, source, task))
         return True
 
-    def _admits(self, source: Source, item: Item) -> bool:
-        asked = [flight.item for flight in self.flights if flight.source is source]
-        if source.is_frontend:
-            demands = sum(other.is_demanded for other in asked)
-            most = PREFETCHES + DEMANDS
-            return len(asked) < most and (item.is_demanded or len(asked) - demands < PREFETCHES)
-        return self._route.admits(source, len(asked))
+    def _load(self, source: Source) -> Load:
+        return self._loads.setdefault(source, Load())
 
     def _take_off(self, item: Item, slot: Slot) -> Flight:
         transfer = Transfer(item, slot, on_verified=self._verified, clock=self._now)

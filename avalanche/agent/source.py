@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Callable, Optional
 from urllib.parse import quote
 
@@ -109,6 +110,29 @@ class _Counted(Sink):
         self._transfer.received(count)
 
 
+@dataclass
+class Load:
+    """What a source is being asked for.
+
+    Attributes:
+        count: items.
+        waited_for: those of them that an installer waits for, here or on a host that fetches from this one.
+        ahead: bytes of the others that are missing.
+    """
+
+    count: int = 0
+    waited_for: int = 0
+    ahead: int = 0
+
+    def add(self, transfer: Transfer) -> None:
+        """One item more."""
+        self.count += 1
+        if transfer.item.is_demanded or transfer.item.is_hurried:
+            self.waited_for += 1
+        else:
+            self.ahead += transfer.left
+
+
 class Route:
     """Says from where each item comes; this one: everything from the frontend.
 
@@ -132,13 +156,10 @@ class Route:
         """From whom to fetch ``item``; None while that is not known."""
         return self._frontend
 
-    def has_room(self, running: Collection[Transfer]) -> bool:
-        """May one more item be prefetched, beside those that are?"""
-        return len(running) < PREFETCHES
-
-    def admits(self, source: Source, asked: int) -> bool:
-        """May ``source`` be asked for one more item, beside ``asked`` ones?"""
-        return True
+    def admits(self, source: Source, load: Load, *, is_waited_for: bool) -> bool:
+        """May ``source`` be asked for one more item, beside its ``load``?"""
+        has_slot = is_waited_for or load.count - load.waited_for < PREFETCHES
+        return has_slot and load.count < PREFETCHES + DEMANDS
 
     def failed(self, item: Item, source: Source, error: AvalancheError) -> None:
         """``source``, which is not the frontend, did not deliver."""

@@ -20,8 +20,7 @@ from avalanche.agent.downloader import Downloader, Figures
 from avalanche.agent.item import Item, State
 from avalanche.agent.lookup import FRONTEND, Answer, Ask
 from avalanche.agent.parents import Parents
-from avalanche.agent.source import Route, Source
-from avalanche.agent.transfer import Transfer
+from avalanche.agent.source import Load, Route, Source
 from avalanche.errors import AvalancheError, ProtocolError, SourceUnavailable, TransferError
 from avalanche.profile import Membership
 
@@ -29,8 +28,8 @@ BATCH = 4 << 20
 """Objects are asked for in batches that begin at multiples of so many bytes of the closure..."""
 AHEAD = 16 << 20
 """...as soon as the verified bytes have come so near to a batch's beginning."""
-WINDOW = 4 << 20
-WINDOW_SECONDS = 1.5
+WINDOW = 2 << 20
+WINDOW_SECONDS = 0.7
 OPEN_ASKS = 1_900
 """Objects asked for and not complete; the tracker admits some more."""
 OPEN_REQUESTS = 200
@@ -143,14 +142,16 @@ class Swarm(Route):
         self._ask(item)
         return None
 
-    def has_room(self, running: Collection[Transfer]) -> bool:
-        window = max(WINDOW, WINDOW_SECONDS * self._figures.ingress.rate)
-        if self._is_alone and len(running) >= ALONE_STREAMS:
-            return False
-        return sum(transfer.left for transfer in running) < window
-
-    def admits(self, source: Source, asked: int) -> bool:
-        return asked < OPEN_REQUESTS
+    def admits(self, source: Source, load: Load, *, is_waited_for: bool) -> bool:
+        if source is self._frontend:
+            if not super().admits(source, load, is_waited_for=is_waited_for):
+                return False
+            if self._is_alone and load.count >= ALONE_STREAMS:
+                return False
+        if is_waited_for:
+            return load.count < OPEN_REQUESTS
+        # A window for each parent: what one of them is slow to have must not keep another one's link idle.
+        return load.count < OPEN_REQUESTS and load.ahead < max(WINDOW, WINDOW_SECONDS * self._figures.ingress.rate)
 
     def failed(self, item: Item, source: Source, error: AvalancheError) -> None:
         sha256 = item.entry.sha256

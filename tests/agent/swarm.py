@@ -45,6 +45,8 @@ class StubTracker:
         """Peer id to order and port, in the order in which children are sent there."""
         self.line: dict[str, str] = {}
         """Order to the parent it is sent to, where the test says so."""
+        self.by_object: dict[str, str] = {}
+        """Object to the parent for it, where the test says so."""
         self.lifetime = 600
         """Seconds for which tickets are good."""
         self.gives_nothing = False
@@ -112,7 +114,7 @@ class StubTracker:
         for blame in row.get("blame", []):
             self.blames.append(tuple(blame))
             self._bad.add((child, blame[0]))
-        give = [None if self.gives_nothing else self._choose(child, *ask[2:]) for ask in row.get("ask", [])]
+        give = [None if self.gives_nothing else self._choose(child, *ask[::2]) for ask in row.get("ask", [])]
         moves, self.moves = self.moves, []
         names = [*filter(None, give), *(parent for _, parent in moves)]
         rows = [self._row(name, child) for name in dict.fromkeys(names) if name != "frontend"]
@@ -122,7 +124,9 @@ class StubTracker:
         answer["move"] = [[sha256, parents.index(parent)] for sha256, parent in moves]
         return answer
 
-    def _choose(self, child: str, avoid: str = "") -> str:
+    def _choose(self, child: str, sha256: str, avoid: str = "") -> str:
+        if sha256 in self.by_object:
+            return self.by_object[sha256]
         if avoid:
             self._bad.add((child, avoid))
         if child in self.line:

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avalanche.agent import trouble
-from avalanche.agent.downloader import DEMANDS, PREFETCHES
 from avalanche.agent.item import State
+from avalanche.agent.source import DEMANDS, PREFETCHES
 from avalanche.agent.transfer import Transfer
 from tests.agent.faulty import Certificates, Fault, FaultyFrontend, Generation
 from tests.agent.rig import Rig, until

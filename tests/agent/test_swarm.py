@@ -13,7 +13,7 @@ from avalanche.agent import swarm
 from avalanche.profile import Membership
 from tests.agent.faulty import ORDER, FaultyFrontend
 from tests.agent.rig import Rig, until
-from tests.agent.swarm import StubTracker, token_of
+from tests.agent.swarm import Asked, HostileParent, StubTracker, token_of
 
 
 @pytest_asyncio.fixture
@@ -168,3 +168,24 @@ async def test_a_ticket_that_has_expired_is_asked_for_again(
         del tracker.parents[name]
         await asyncio.wait_for(rig.downloader.has_closure.wait(), 10)
     assert tracker.blames == []
+
+
+async def test_what_one_parent_is_slow_to_have_keeps_no_other_one_idle(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    monkeypatch.setattr(swarm, "WINDOW", 100_000)
+    parent = HostileParent({}, silent)
+    name = tracker.add_parent("a" * 16, await parent.start())
+    first, rest = entries(frontend)[:5], entries(frontend)[5:]
+    tracker.by_object = {**dict.fromkeys(first, name), **dict.fromkeys(rest, "frontend")}
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        rig.load()
+        arrived = {item.entry.sha256: item for item in rig.catalogue.closure}
+        await until(lambda: all(arrived[sha256].has_arrived for sha256 in rest))
+        assert not any(arrived[sha256].has_arrived for sha256 in first)
+        # Only so much is asked of the silent one.
+        assert len(parent.asked) < len(first)
+    await parent.stop()
