@@ -30,6 +30,7 @@ AHEAD = 16 << 20
 """...as soon as the verified bytes have come so near to a batch's beginning."""
 WINDOW = 2 << 20
 WINDOW_SECONDS = 0.7
+"""So much is asked of the frontend at once, or so many seconds of this host's own rate."""
 OPEN_ASKS = 1_900
 """Objects asked for and not complete; the tracker admits some more."""
 OPEN_REQUESTS = 200
@@ -148,10 +149,10 @@ class Swarm(Route):
                 return False
             if self._is_alone and load.count >= ALONE_STREAMS:
                 return False
-        if is_waited_for:
-            return load.count < OPEN_REQUESTS
-        # A window for each parent: what one of them is slow to have must not keep another one's link idle.
-        return load.count < OPEN_REQUESTS and load.ahead < max(WINDOW, WINDOW_SECONDS * self._figures.ingress.rate)
+            return is_waited_for or load.ahead < max(WINDOW, WINDOW_SECONDS * self._figures.ingress.rate)
+        # An open request costs nothing: a parent sends what it has. One that is missing although the parent has the
+        # object costs its link's time, which nobody gives back.
+        return load.count < OPEN_REQUESTS and (is_waited_for or load.ahead < AHEAD)
 
     def failed(self, item: Item, source: Source, error: AvalancheError) -> None:
         sha256 = item.entry.sha256

@@ -176,7 +176,7 @@ async def test_what_one_parent_is_slow_to_have_keeps_no_other_one_idle(
     async def silent(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
         pass
 
-    monkeypatch.setattr(swarm, "WINDOW", 100_000)
+    monkeypatch.setattr(swarm, "OPEN_REQUESTS", 3)
     parent = HostileParent({}, silent)
     name = tracker.add_parent("a" * 16, await parent.start())
     first, rest = entries(frontend)[:5], entries(frontend)[5:]
