@@ -151,6 +151,10 @@ class Downloader:
         """Is ``item`` here, on its way, or yet to come?"""
         return item.state is not State.ABSENT or (item in self._missing and item not in self._given_up)
 
+    def is_due(self, item: Item) -> bool:
+        """Does anybody wait for ``item``, or is it the first of the closure that is missing?"""
+        return item.is_demanded or item.is_hurried or (bool(self._prefetch) and self._prefetch[0] is item)
+
     def taken(self, item: Item) -> None:
         """An answer was sent: when the installer has the whole item, its room may be used again."""
         if item.is_evictable:

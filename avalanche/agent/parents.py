@@ -12,6 +12,7 @@ from typing import Callable, Optional
 
 from avalanche.agent import frames
 from avalanche.agent.deadline import within
+from avalanche.agent.item import Item
 from avalanche.agent.lookup import Row
 from avalanche.agent.meter import Meter
 from avalanche.agent.source import Source
@@ -172,6 +173,8 @@ class _Link(asyncio.BufferedProtocol):
         self._trickle = 0
         self._used = now
         self._slow_since: Optional[float] = None
+        self._due: Optional[_Request] = None
+        self._due_since = now
         self._beat = frames.Heartbeat(0, 0, 0, {})
 
     def __repr__(self) -> str:
@@ -420,7 +423,7 @@ class _Link(asyncio.BufferedProtocol):
         """Look whether the parent does what it should."""
         if forgive:
             self._heard = self._fed = now
-            self._slow_since = None
+            self._slow_since = self._due = None
             for request in self._requests.values():
                 request.transfer.heard = request.complained = now
             return
@@ -437,9 +440,18 @@ class _Link(asyncio.BufferedProtocol):
             self._judge_speed(now)
 
     def _judge_starvation(self, now: float) -> None:
-        id, request = next(iter(self._requests.items()))
+        """Say of the one object that comes next, and not of what was asked far ahead, that it does not come."""
+        due = next(
+            ((id, each) for id, each in self._requests.items() if self._parents.is_due(each.transfer.item)), None
+        )
+        if due is None:
+            self._due = None
+            return
+        id, request = due
+        if self._due is not request:
+            self._due, self._due_since = request, now
         item = request.transfer.item
-        if now - max(request.transfer.heard, request.complained - COMPLAIN_SECONDS) < STARVED_SECONDS:
+        if now - max(request.transfer.heard, self._due_since) < STARVED_SECONDS:
             return
         if self._beat.held.get(id, 0) <= item.verified and now - request.complained >= COMPLAIN_SECONDS:
             request.complained = now
@@ -480,6 +492,8 @@ class Parents:
         """Nothing can be fetched from a parent any more."""
         self.meter = meter
         self.count = count
+        self.is_due: Callable[[Item], bool] = lambda item: True
+        """Does this host wait for an object, rather than only want it some time?"""
         self._address = address
         self._parents: dict[str, Parent] = {}
         self.quiet_until = 0.0

@@ -111,6 +111,7 @@ class Swarm(Route):
     def attach(self, downloader: Downloader) -> None:
         """Let this downloader know when there is something to do."""
         self._downloader = downloader
+        self._parents.is_due = downloader.is_due
 
     def look_ahead(self) -> None:
         while self._batches and self._batches[0][0] <= self._figures.verified + AHEAD:
@@ -378,7 +379,8 @@ class Swarm(Route):
         if self._downloader is None:
             return
         now = self._now()
-        oldest = next((flight for flight in self._downloader.flights if flight.source is self._frontend), None)
+        is_due, flights = self._downloader.is_due, self._downloader.flights
+        oldest = next((each for each in flights if each.source is self._frontend and is_due(each.item)), None)
         if oldest is None:
             return
         sha256 = oldest.item.entry.sha256
