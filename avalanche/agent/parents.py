@@ -1,62 +1,27 @@
-"""The hosts from which this one fetches: one connection to each, what comes over it, and what is thought of it.
+"""The hosts from which this one fetches: how they are reached, and who is told what was seen of them.
 
-docs/protocol.md, sections 11.1, 11.2 and 11.4.
+docs/protocol.md, sections 11.1 and 11.4.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from typing import Callable, Optional
 
-from avalanche.agent import frames
 from avalanche.agent.deadline import within
 from avalanche.agent.item import Item
+from avalanche.agent.link import Link, ParentLost
 from avalanche.agent.lookup import Row
 from avalanche.agent.meter import Meter
 from avalanche.agent.source import Source
-from avalanche.agent.transfer import TRICKLE, Transfer
-from avalanche.errors import SourceUnavailable, VerificationFailed
+from avalanche.agent.transfer import Transfer
 
 CONNECT_SECONDS = 1.0
-SILENT_SECONDS = 1.2
-STALLED_SECONDS = 30.0
-STARVED_SECONDS = 3.0
-COMPLAIN_SECONDS = 1.0
 TICK_SECONDS = 0.1
 LATE_SECONDS = 0.5
 """A tick that comes so late says that this process stood still: what it thinks of others proves nothing."""
-SLOW_SECONDS = 0.5
 SLOW_QUIET_SECONDS = 1.5
-SLOW_BACKLOG = 65536
-SLOW_EGRESS, SLOW_INGRESS = 0.6, 0.85
-IDLE_SECONDS = 30.0
-HEAD_BYTES = 8192
-BUFFER = 1 << 18
-
-log = logging.getLogger(__name__)
-
-
-class ParentLost(SourceUnavailable):
-    """The connection to a parent ended, or one request on it. ``why`` is the blame, None when there is none."""
-
-    def __init__(self, message: str, why: Optional[str]) -> None:
-        super().__init__(message)
-        self.why = why
-
-
-class _Request:
-    """One object that is being fetched from a parent."""
-
-    def __init__(self, transfer: Transfer, done: asyncio.Future[None], now: float) -> None:
-        self.transfer = transfer
-        self.done = done
-        self.complained = now
-
-    def fail(self, error: Exception) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
 
 
 class Parent(Source):
@@ -70,8 +35,8 @@ class Parent(Source):
         self.row = row
         self._address = address
         self._parents = parents
-        self._link: Optional[_Link] = None
-        self._connecting: Optional[asyncio.Task[_Link]] = None
+        self._link: Optional[Link] = None
+        self._connecting: Optional[asyncio.Task[Link]] = None
 
     def __repr__(self) -> str:
         return f"<Parent {self} {self._link}>"
@@ -103,12 +68,12 @@ class Parent(Source):
         if self._link is not None:
             self._link.lose("closed", None)
 
-    def unlinked(self, link: _Link) -> None:
+    def unlinked(self, link: Link) -> None:
         """A connection has ended."""
         if self._link is link:
             self._link = None
 
-    async def _linked(self) -> _Link:
+    async def _linked(self) -> Link:
         if self._link is not None:
             return self._link
         if self._connecting is None:
@@ -117,7 +82,7 @@ class Parent(Source):
         # Several transfers wait for one connection; one that is cancelled takes nothing from the others.
         return await asyncio.shield(self._connecting)
 
-    def _connected(self, task: asyncio.Task[_Link]) -> None:
+    def _connected(self, task: asyncio.Task[Link]) -> None:
         self._connecting = None
         if task.cancelled():
             return
@@ -130,10 +95,10 @@ class Parent(Source):
             self._parents.on_blame(self.row.peer, error.why, None)
             self._parents.on_lost(self.row.peer)
 
-    async def _connect(self) -> _Link:
+    async def _connect(self) -> Link:
         loop = asyncio.get_running_loop()
         where = f"{self.row.host} ({self.row.address}:{self.row.port})"
-        link = _Link(self, self._parents)
+        link = Link(self, self._parents)
         local = (self._address, 0)
         try:
             await within(
@@ -148,332 +113,6 @@ class Parent(Source):
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise ParentLost(f"{where}: cannot be reached: {reason}", "dead") from error
         return link
-
-
-class _Link(asyncio.BufferedProtocol):
-    """One connection to a parent."""
-
-    def __init__(self, parent: Parent, parents: Parents) -> None:
-        self._parent = parent
-        self._parents = parents
-        self._loop = asyncio.get_running_loop()
-        self._transport: Optional[asyncio.Transport] = None
-        self._room = memoryview(bytearray(BUFFER))
-        self._filled = 0
-        self._opened: Optional[asyncio.Future[None]] = None
-        self._is_open = False
-        self._requests: dict[int, _Request] = {}
-        self._last = 0
-        # The DATA frame that is coming in: its request (None: closed meanwhile), and bytes of it that are missing.
-        self._current: Optional[_Request] = None
-        self._missing = 0
-        now = self._loop.time()
-        self._heard = now
-        self._fed = now
-        self._trickle = 0
-        self._used = now
-        self._slow_since: Optional[float] = None
-        self._due: Optional[_Request] = None
-        self._due_since = now
-        self._beat = frames.Heartbeat(0, 0, 0, {})
-
-    def __repr__(self) -> str:
-        return f"<link {'closed' if self.is_closed else 'open'}, {len(self._requests)} requests>"
-
-    @property
-    def is_closed(self) -> bool:
-        return self._transport is None or self._transport.is_closing()
-
-    async def open(self, row: Row) -> None:
-        """Say who we are, and wait for the parent's 101.
-
-        Raises:
-            ParentLost: it refuses, or ends the connection.
-        """
-        self._opened = self._loop.create_future()
-        host = f"[{row.address}]" if ":" in row.address else row.address
-        lines = [
-            "GET /relay HTTP/1.1",
-            f"Host: {host}:{row.port}",
-            "Connection: Upgrade",
-            f"Upgrade: {frames.PROTOCOL}",
-            f"Authorization: Bearer {row.ticket}",
-        ]
-        self._write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        await self._opened
-
-    async def fetch(self, transfer: Transfer) -> None:
-        """Fetch an object from its last verified piece on. Raises as `Source.fetch`."""
-        now = self._loop.time()
-        if not self._requests:
-            self._heard = self._fed = now
-        self._last += 1
-        id = self._last
-        request = self._requests[id] = _Request(transfer, self._loop.create_future(), now)
-        item = transfer.item
-        self._write(frames.get(id, item.entry.sha256, item.verified))
-        if item.is_demanded or item.is_hurried:
-            self._write(frames.bare(frames.HURRY, id))
-        try:
-            await request.done
-        finally:
-            if self._requests.pop(id, None) is not None and not self.is_closed:
-                self._write(frames.bare(frames.CANCEL, id))
-            if self._current is request:
-                self._current = None
-            self._used = self._loop.time()
-
-    def hurry(self, transfer: Transfer) -> None:
-        """Say that somebody waits for this one."""
-        for id, request in self._requests.items():
-            if request.transfer is transfer:
-                self._write(frames.bare(frames.HURRY, id))
-
-    def lose(self, reason: str, why: Optional[str], sha256: Optional[str] = None) -> None:
-        """End the connection and every request on it, and blame the parent."""
-        self._parent.unlinked(self)
-        if self._opened is not None and not self._opened.done():
-            self._opened.set_exception(ParentLost(f"{self._parent}: {reason}", why or "dead"))
-        elif why is not None and (self._requests or why != "dead"):
-            self._parents.on_blame(self._parent.row.peer, why, sha256)
-            self._parents.on_lost(self._parent.row.peer)
-        requests, self._requests = list(self._requests.values()), {}
-        for request in requests:
-            request.fail(ParentLost(f"{self._parent}: {reason}", why))
-        self.abort()
-
-    def abort(self) -> None:
-        """End the connection."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
-
-    # --- what the transport calls ---
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def connection_lost(self, exc: Optional[Exception]) -> None:
-        self._transport = None
-        self.lose("the connection ended", "dead")
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._room[self._filled :]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._heard = self._loop.time()
-        end = self._filled + nbytes
-        try:
-            used = self._read(self._room[:end])
-        except VerificationFailed as error:
-            self._corrupt(str(error), self._current)
-        except ValueError as error:
-            self._corrupt(str(error), next(iter(self._requests.values()), None))
-        else:
-            if used:
-                self._room[: end - used] = bytes(self._room[used:end])
-            self._filled = end - used
-
-    def _corrupt(self, reason: str, request: Optional[_Request]) -> None:
-        if request is None:
-            self.lose(reason, None)
-            return
-        entry = request.transfer.item.entry
-        request.fail(VerificationFailed(reason, path=entry.path))
-        self.lose(reason, "corrupt", entry.sha256)
-
-    # --- reading ---
-
-    def _read(self, data: memoryview) -> int:
-        """Take whole frames, and DATA as it comes; return how many bytes were used."""
-        used = 0
-        if not self._is_open:
-            used = self._read_answer(bytes(data))
-            if not self._is_open:
-                return 0
-        while True:
-            rest = data[used:]
-            if self._missing:
-                count = min(self._missing, len(rest))
-                if not count:
-                    return used
-                self._take(rest[:count])
-                used += count
-                continue
-            size = self._read_frame(rest)
-            if not size:
-                return used
-            used += size
-
-    def _read_answer(self, data: bytes) -> int:
-        end = data.find(b"\r\n\r\n")
-        assert self._opened is not None
-        if end < 0:
-            if len(data) >= HEAD_BYTES:
-                raise ValueError("the answer's head is too long")
-            return 0
-        status = data[:end].split(b"\r\n", 1)[0].decode("latin-1")
-        if not status.startswith("HTTP/1.1 101"):
-            self.lose(f"refuses: {status[:100]}", "refused")
-            return 0
-        self._is_open = True
-        if not self._opened.done():
-            self._opened.set_result(None)
-        return end + 4
-
-    def _read_frame(self, data: memoryview) -> int:
-        """Take one frame, or of DATA the head; return its bytes, 0 when it is not there yet."""
-        if len(data) < frames.HEAD_BYTES:
-            return 0
-        head = frames.read_head(data)
-        if head.kind == frames.DATA:
-            if len(data) < frames.DATA_HEAD_BYTES:
-                return 0
-            self._begin_data(head, frames.read_offset(data))
-            return frames.DATA_HEAD_BYTES
-        most = {frames.HEARTBEAT: frames.MAXIMUM_HEARTBEAT, frames.END: 0, frames.REFUSE: 1}.get(head.kind, -1)
-        if not 0 <= head.length <= most:
-            raise ValueError(f"a frame of type {head.kind} with {head.length} bytes")
-        end = frames.HEAD_BYTES + head.length
-        if len(data) < end:
-            return 0
-        if head.kind == frames.HEARTBEAT:
-            if head.id:
-                raise ValueError("a heartbeat about one request")
-            self._beat = frames.read_heartbeat(data[frames.HEAD_BYTES : end])
-        elif head.kind == frames.END:
-            self._end(head.id)
-        else:
-            self._refused(head, data[frames.HEAD_BYTES : end])
-        return end
-
-    def _known(self, id: int) -> Optional[_Request]:
-        if not 0 < id <= self._last:
-            raise ValueError(f"a frame about request {id}, which was never made")
-        return self._requests.get(id)
-
-    def _begin_data(self, head: frames.Head, offset: int) -> None:
-        size = head.length - frames.OFFSET_BYTES
-        if not 0 < size <= frames.MAXIMUM_DATA - frames.OFFSET_BYTES:
-            raise ValueError(f"DATA of {size} bytes")
-        request = self._known(head.id)
-        if request is not None:
-            transfer = request.transfer
-            if offset != transfer.received_bytes:
-                raise ValueError(f"DATA at {offset}, where {transfer.received_bytes} comes next")
-            if size > min(transfer.left, len(transfer.buffer())):
-                raise ValueError("DATA beyond the end of a piece, or of the object")
-        self._current, self._missing = request, size
-
-    def _take(self, data: memoryview) -> None:
-        self._missing -= len(data)
-        request = self._current
-        if request is None:
-            return
-        self._trickle += len(data)
-        if self._trickle >= TRICKLE:
-            self._trickle = 0
-            self._fed = self._heard
-        self._parents.count(len(data))
-        try:
-            request.transfer.put(data)
-        except VerificationFailed:
-            raise
-        except Exception as error:  # the disk is full
-            request.fail(error)
-            self._forget(request)
-
-    def _end(self, id: int) -> None:
-        request = self._known(id)
-        if request is None:
-            return
-        if not request.transfer.is_complete:
-            raise ValueError("END before the object's end")
-        self._fed = self._heard
-        del self._requests[id]
-        if not request.done.done():
-            request.done.set_result(None)
-
-    def _refused(self, head: frames.Head, payload: memoryview) -> None:
-        if head.length != 1:
-            raise ValueError("REFUSE without a reason")
-        request = self._known(head.id)
-        if request is None:
-            return
-        del self._requests[head.id]
-        reason = frames.REASONS.get(payload[0], str(payload[0]))
-        path = request.transfer.item.entry.path
-        self._parents.on_blame(self._parent.row.peer, "refused", None)
-        request.fail(ParentLost(f"{self._parent}: refuses {path}: {reason}", "refused"))
-
-    def _forget(self, request: _Request) -> None:
-        for id, other in list(self._requests.items()):
-            if other is request:
-                del self._requests[id]
-                self._write(frames.bare(frames.CANCEL, id))
-        self._current = None
-
-    # --- judging ---
-
-    def tick(self, now: float, *, forgive: bool) -> None:
-        """Look whether the parent does what it should."""
-        if forgive:
-            self._heard = self._fed = now
-            self._slow_since = self._due = None
-            for request in self._requests.values():
-                request.transfer.heard = request.complained = now
-            return
-        if not self._requests:
-            if now - self._used > IDLE_SECONDS:
-                self.lose("idle", None)
-            return
-        if now - self._heard > SILENT_SECONDS:
-            self.lose(f"silent for {SILENT_SECONDS} s", "dead")
-        elif now - self._fed > STALLED_SECONDS or (self._beat.backlog and now - self._fed > SILENT_SECONDS):
-            self.lose("stalled", "stalled")
-        else:
-            self._judge_starvation(now)
-            self._judge_speed(now)
-
-    def _judge_starvation(self, now: float) -> None:
-        """Say of the one object that comes next, and not of what was asked far ahead, that it does not come."""
-        due = next(
-            ((id, each) for id, each in self._requests.items() if self._parents.is_due(each.transfer.item)), None
-        )
-        if due is None:
-            self._due = None
-            return
-        id, request = due
-        if self._due is not request:
-            self._due, self._due_since = request, now
-        item = request.transfer.item
-        if now - max(request.transfer.heard, self._due_since) < STARVED_SECONDS:
-            return
-        if self._beat.held.get(id, 0) <= item.verified and now - request.complained >= COMPLAIN_SECONDS:
-            request.complained = now
-            self._parents.on_blame(self._parent.row.peer, "starved", item.entry.sha256)
-
-    def _judge_speed(self, now: float) -> None:
-        beat, ingress = self._beat, self._parents.meter.rate
-        if ingress == 0:
-            self._parents.be_quiet()
-        is_slow = (
-            beat.backlog >= SLOW_BACKLOG
-            and 0 < beat.egress < SLOW_EGRESS * beat.ingress
-            and ingress < SLOW_INGRESS * beat.ingress
-        )
-        if not is_slow or now < self._parents.quiet_until:
-            self._slow_since = None
-        elif self._slow_since is None:
-            self._slow_since = now
-        elif now - self._slow_since >= SLOW_SECONDS:
-            self._slow_since = None
-            self._parents.be_quiet()
-            self._parents.on_blame(self._parent.row.peer, "slow", None)
 
 
 class Parents:
