@@ -10,7 +10,7 @@ cache=${AVALANCHE_CACHE:-/var/cache/avalanche-lab}
 venv=$PWD/.venv
 libraries=lib/x86_64-linux-gnu
 
-wheels="pytest pytest-asyncio hypothesis h11 jinja2 markupsafe requests"   # requests: pykickstart imports it
+wheels="pytest pytest-asyncio pytest-xdist hypothesis h11 jinja2 markupsafe requests"   # requests: pykickstart imports it
 programs=python3,bash,dash,coreutils,findutils,grep,sed,util-linux,mount,openssl
 [ "$version" != 3.9 ] || programs=$programs,python3-distutils   # pip needs it there
 key=$(printf '%s ' "$suite" "$wheels" "$programs" | sha256sum | cut -c1-16)
@@ -56,5 +56,5 @@ exec unshare --mount --pid --fork --net --kill-child sh -eu -c '
     cd /
     exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/tmp \
         PYTHONPATH=/src:/opt/site PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis \
-        sh -c "cd /src && exec python3 -m pytest -q -p no:cacheprovider $*"
+        sh -c "cd /src && exec python3 -m pytest -q -n 3 --dist loadfile -p no:cacheprovider $*"
 ' floor "$root" $tests

@@ -15,6 +15,7 @@ import ssl
 import subprocess
 import sys
 import urllib.parse
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Optional
 
@@ -26,8 +27,24 @@ ORDER = "0f1e2d3c4b5a6978"
 SECRET = "q3v0cZb8m7w5Yk2hJf6sTnR1xLd4pGa9uEoViCyBQzM"
 
 
+CA = """
+[ca]
+default_ca = default
+[default]
+certificate = ca.pem
+private_key = ca.key
+database = index
+serial = serial
+new_certs_dir = .
+default_md = sha256
+policy = policy
+[policy]
+commonName = supplied
+"""
+
+
 class Certificates:
-    """A CA and a certificate for 127.0.0.1, made by openssl in ``folder``."""
+    """A CA and a certificate for 127.0.0.1, made by openssl in ``folder``; it ends in ``days`` from now, or did."""
 
     def __init__(self, folder: Path, *, days: int = 2) -> None:
         self.folder = folder
@@ -35,8 +52,13 @@ class Certificates:
         self._openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=CA", "-days", "2")
         self._openssl("req", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=frontend")
         (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-        sign = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-days", str(days)]
-        self._openssl("x509", "-req", "-in", "server.csr", "-out", "server.pem", *sign)
+        (folder / "index").touch()
+        (folder / "ca.cnf").write_text(CA)
+        # `openssl ca` alone takes dates in the past, in every release.
+        now = datetime.now(timezone.utc)
+        dates = [f"{now + timedelta(days=day):%Y%m%d%H%M%SZ}" for day in (-2, days)]
+        sign = ["-config", "ca.cnf", "-extfile", "names", "-startdate", dates[0], "-enddate", dates[1]]
+        self._openssl("ca", "-batch", "-create_serial", "-notext", *sign, "-in", "server.csr", "-out", "server.pem")
         self.ca = (folder / "ca.pem").read_text()
 
     def _openssl(self, *arguments: str) -> None:

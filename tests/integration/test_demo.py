@@ -57,14 +57,15 @@ def test_a_demo_that_is_killed_leaves_nothing_but_files(var: Path) -> None:
         while not agent.exists():
             assert demo.poll() is None
             time.sleep(0.1)
-        assert Path(f"/proc/{agent.read_text().strip()}").exists()
+        process = Path(f"/proc/{agent.read_text().strip()}")
+        assert process.exists()
         assert processes_naming(var)
         demo.kill()
     deadline = time.monotonic() + 10
-    while processes_naming(var) and time.monotonic() < deadline:
+    while (processes_naming(var) or process.exists()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not processes_naming(var)
-    assert not Path(f"/proc/{agent.read_text().strip()}").exists()
+    assert not process.exists()
     assert str(var) not in Path("/proc/mounts").read_text()
     subprocess.run([*COMMAND, "down"], cwd=ROOT, env=environment(var), check=True)
     assert not (var / "lab/hosts").exists() and not (var / "demo").exists()
