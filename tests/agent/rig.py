@@ -96,7 +96,6 @@ class Rig:
         self.pool = self.feed.pool
         self.downloader = self.feed.downloader
         self.progress = Progress(manifest, self.downloader, self.events, self.run)
-        self.asked: list[Item] = []
         self.port = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -132,6 +131,11 @@ class Rig:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
+
+    @property
+    def asked(self) -> set[str]:
+        """Paths of the packages the installer has asked for."""
+        return self.feed.watch._asked
 
     def item(self, path: str) -> Item:
         found = [item for item in self.catalogue.items if item.entry.path == path]
