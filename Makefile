@@ -32,9 +32,9 @@ artefacts: setup
 	$(BIN)/python -m lab root
 	$(BIN)/python -m lab rpms
 
-## make test-all  make test, and the long tests
+## make test-all  make test, then the properties with new examples and more of them
 test-all: test
-	$(BIN)/python -m pytest tests -m "slow" --override-ini="addopts=--import-mode=importlib -ra"
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile -q --hypothesis-profile=search -m "not lab"
 
 ## make bench     one host against plain curl; the frontend's cost of 100 hosts that start at once
 bench: artefacts
@@ -50,14 +50,14 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/python -m pytest tests -n 3 --dist loadfile -q -m "not lab and not slow"
+	$(BIN)/python -m pytest tests -n 3 --dist loadfile -q -m "not lab"
 
 floor: setup
 	tests/floor.sh bullseye 3.9
 	tests/floor.sh trixie 3.13
 
 integration: artefacts
-	$(BIN)/python -m pytest tests -m "lab and not slow"
+	$(BIN)/python -m pytest tests -m lab
 
 ## make format    format the code
 format: setup
