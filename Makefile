@@ -32,8 +32,9 @@ artefacts: setup
 	$(BIN)/python -m lab root
 	$(BIN)/python -m lab rpms
 
-## make test-all  make test, then the properties with new examples and more of them
+## make test-all  make test, then fifty random misfortunes, and the properties with new examples and more of them
 test-all: test
+	AVALANCHE_CHAOS=50 $(BIN)/python -m pytest -q tests/integration/test_chaos.py
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile -q --hypothesis-profile=search -m "not lab"
 
 ## make bench     one host against plain curl; the frontend's cost of 100 hosts that start at once
