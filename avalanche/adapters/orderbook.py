@@ -144,6 +144,19 @@ def timeline(transaction: Transaction, host: str) -> list[TimelineEvent]:
     return [_event(row, host) for row in transaction.connection.execute(query)]
 
 
+def slow_hosts(transaction: Transaction, since: float) -> set[str]:
+    """The hosts that their peers found slow in an install after ``since``, and not restored later."""
+    table = schema.events
+    query = (
+        select(schema.hosts.c.name, table.c.status)
+        .select_from(table.join(schema.hosts))
+        .where(table.c.stage == "peers", table.c.status.in_(("slow", "restored")), table.c.at >= since)
+        .order_by(table.c.id)
+    )
+    last = {row.name: row.status for row in transaction.connection.execute(query)}
+    return {name for name, status in last.items() if status == "slow"}
+
+
 def _orders(transaction: Transaction, where: sa.ColumnElement[bool]) -> list[Order]:
     order_table, attempt_table = schema.orders, schema.attempts
     query = (

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from avalanche.manifest import Manifest
     from tracker.app import Tracker
 
+SLOW_SECONDS = 30 * 86400.0
+"""So long it is remembered that a host was slow; its cable may have been mended since."""
+
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     """Add the command."""
@@ -110,7 +113,7 @@ async def embedded(services: Services, registrar: TrackerRegistrar, swarm_key: b
     """
     from contextlib import AsyncExitStack
 
-    from avalanche.adapters.orderbook import TimelineEvent
+    from avalanche.adapters.orderbook import TimelineEvent, slow_hosts
     from tracker.app import Tracker, log_report
     from tracker.server import Gate, serving
     from tracker.standing import Report
@@ -120,13 +123,23 @@ async def embedded(services: Services, registrar: TrackerRegistrar, swarm_key: b
         yield
         return
 
+    # Ordering the chain is cheaper than repairing it: who was slow lately stands at its end from the start.
+    since = services.clock() - SLOW_SECONDS
+    slow = await services.storage.read(lambda transaction, _: slow_hosts(transaction, since))
+
     def note(report: Report) -> None:
         log_report(report)
+        if report.status == "slow":
+            slow.add(report.host)
+        elif report.status == "restored":
+            slow.discard(report.host)
         services.timeline.note(
             TimelineEvent(report.host, services.clock(), "peers", report.status, report.text, report.order)
         )
 
-    tracker = registrar.tracker = Tracker(swarm_key=swarm_key, registry=registrar.registry, on_report=note)
+    tracker = registrar.tracker = Tracker(
+        swarm_key=swarm_key, registry=registrar.registry, on_report=note, is_known_slow=slow.__contains__
+    )
     gate = Gate(10_000)
     async with AsyncExitStack() as stack:
         for address in config.frontend.listen:

@@ -70,3 +70,21 @@ def test_a_repeated_event_is_stored_once_and_the_timeline_is_in_order_of_arrival
 def test_events_of_a_host_that_is_gone_are_dropped(database: Database) -> None:
     with database.transaction() as transaction:
         assert orderbook.add_events(transaction, [TimelineEvent("compute-9-9", NOW, "stub", "ok", "")]) == 0
+
+
+def test_a_host_is_slow_until_it_is_restored_or_time_has_passed(database: Database) -> None:
+    def told(status: str, at: float, stage: str = "peers") -> None:
+        with database.transaction() as transaction:
+            orderbook.add_events(transaction, [TimelineEvent("compute-0-0", at, stage, status, "")])
+
+    def slow(since: float = NOW) -> set[str]:
+        with database.transaction() as transaction:
+            return orderbook.slow_hosts(transaction, since)
+
+    told("slow", NOW, stage="packages")
+    assert slow() == set()
+    told("slow", NOW + 1)
+    told("corrupt", NOW + 2)
+    assert (slow(), slow(since=NOW + 1.5)) == ({"compute-0-0"}, set())
+    told("restored", NOW + 3)
+    assert slow() == set()
