@@ -38,9 +38,11 @@ def demo() -> None:
 
 
 def bench() -> None:
-    """Measure what a profile costs the frontend."""
+    """Measure what a compile costs, and what a profile costs the frontend."""
+    from lab.bench.compile import run_compile
     from lab.bench.profiles import run_profiles
 
+    run_compile()
     run_profiles(Cache.from_environment())
 
 
