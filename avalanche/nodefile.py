@@ -13,6 +13,7 @@ from avalanche.condition import CONDITIONS, Condition, parse_when
 from avalanche.document import Element, Reference, Text, parse_document
 from avalanche.errors import DefinitionError, NodeFileError, ProfileError
 from avalanche.graph import IGNORED
+from avalanche.remark import Remark
 from avalanche.sections import BASH, FILE_MODES, FILE_VARS, SHELLS, Fragment, Script, is_one_line
 
 # What a later release of the language brings; named here so that the answer is "not yet", not "unknown".
@@ -99,6 +100,7 @@ class NodeFile:
     file: str
     roll: str
     sections: tuple[Section, ...]
+    remarks: tuple[Remark, ...] = ()
 
     def __repr__(self) -> str:
         return f"<NodeFile {self.name} {self.file}, {len(self.sections)} sections>"
