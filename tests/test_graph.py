@@ -134,7 +134,9 @@ def test_what_means_nothing_is_a_remark(body: str, code: str, message: str) -> N
 
 
 def test_a_wrong_element_does_not_hide_the_rest() -> None:
-    body = '<order from="base"><tail>a</tail></order>\n<edge from="r"><to>../x</to>\n<to cond="(">y</to><to>b</to></edge>'
+    body = (
+        '<order from="base"><tail>a</tail></order>\n<edge from="r"><to>../x</to>\n<to cond="(">y</to><to>b</to></edge>'
+    )
     found = survey_graph(f"<graph>{body}</graph>".encode(), file="g.xml")
     assert [(fault.file, fault.line) for fault in found.faults] == [("g.xml", 1), ("g.xml", 2), ("g.xml", 3)]
     assert [str(edge) for edge in found.edges] == ["r -> b"]
