@@ -176,8 +176,8 @@ def node_of(stem: str) -> str:
     return stem.removeprefix(prefix)
 
 
-def closest(name: str, known: Iterable[str]) -> str:
+def closest(name: str, known: Iterable[str], *, cutoff: float = 0.7) -> str:
     """Return ``"; closest: a, b"``, or nothing when no known name is near."""
     folded = {other.lower(): other for other in sorted(known, reverse=True)}
-    matches = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.7)
+    matches = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=cutoff)
     return f"; closest: {', '.join(folded[match] for match in matches)}" if matches else ""

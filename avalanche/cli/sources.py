@@ -55,7 +55,7 @@ def source_of(arguments: argparse.Namespace) -> Source:
     if arguments.root is not None:
         if not arguments.roll:
             arguments.usage_error("--root needs --roll DIR")
-        given = _read_attributes(arguments.attrs) if arguments.attrs is not None else {}
+        given = read_attributes(arguments.attrs) if arguments.attrs is not None else {}
         attributes = free_attributes(arguments.root, arguments.release, given)
         return Source(arguments.root, tuple(arguments.roll), attributes, arguments.release)
     if arguments.roll or arguments.attrs:
@@ -76,7 +76,12 @@ def _source_of_host(arguments: argparse.Namespace) -> Source:
     return Source(root, rolls_of(state, config), attributes, config.cluster.release)
 
 
-def _read_attributes(path: Path) -> dict[str, str]:
+def read_attributes(path: Path) -> dict[str, str]:
+    """Read a file of ``--attrs``.
+
+    Raises:
+        ConfigError: it cannot be read, or is something else.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
