@@ -20,6 +20,7 @@ from avalanche.ordering import HEAD, TAIL, Order, Ordering
 from avalanche.remark import Remark
 
 NODE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
+WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 IGNORED = frozenset({"description", "changelog", "copyright"})
 
 
@@ -69,6 +70,7 @@ class Graph:
     roll: str | None = field(default=None, compare=False)
     remarks: tuple[Remark, ...] = field(default=(), compare=False)
     faults: tuple[DefinitionError, ...] = field(default=(), compare=False)
+    words: frozenset[str] = field(default=frozenset(), compare=False)  # of the descriptions
 
     def __repr__(self) -> str:
         return f"<Graph {len(self.edges)} edges, {len(self.orders)} order pairs>"
@@ -82,6 +84,7 @@ class Graph:
             tuple(order for graph in found for order in graph.orders),
             remarks=tuple(remark for graph in found for remark in graph.remarks),
             faults=tuple(fault for graph in found for fault in graph.faults),
+            words=frozenset[str]().union(*(graph.words for graph in found)),
         )
 
     @property
@@ -179,6 +182,7 @@ def survey_graph(data: bytes, *, file: str, roll: str = "") -> Graph:
         reader.roll or roll or None,
         tuple(reader.remarks),
         tuple(reader.faults),
+        frozenset(reader.words),
     )
 
 
@@ -198,6 +202,7 @@ class _Reader:
         self.orders: list[Order] = []
         self.remarks: list[Remark] = []
         self.faults: list[DefinitionError] = []
+        self.words: set[str] = set()
 
     def read(self, root: Element) -> None:
         if root.tag != "graph":
@@ -214,6 +219,8 @@ class _Reader:
                     )
             elif item.tag in ("edge", "order"):
                 self.read_pairs(item)
+            elif item.tag == "description":
+                self.words.update(word for part in item.content if isinstance(part, str) for word in WORD.findall(part))
             elif item.tag not in IGNORED:
                 known = ("edge", "order", *sorted(IGNORED))
                 self.remark(item, "tag-ignored", f"<{item.tag}> means nothing here; a graph holds {', '.join(known)}")

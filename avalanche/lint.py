@@ -15,7 +15,7 @@ from avalanche.attributes import Attributes
 from avalanche.cluster import free_attributes
 from avalanche.compiler import compile_profile
 from avalanche.condition import Condition, Expression
-from avalanche.document import Reference
+from avalanche.document import Element, Reference
 from avalanche.errors import (
     AvalancheError,
     ConditionError,
@@ -25,7 +25,7 @@ from avalanche.errors import (
     NodeFileError,
     UndefinedAttribute,
 )
-from avalanche.graph import Edge
+from avalanche.graph import WORD, Edge
 from avalanche.nodefile import NodeFile, PackageSection
 from avalanche.remark import Remark
 from avalanche.roll import EXTEND, REPLACE, Roll, RollSet, closest
@@ -45,7 +45,6 @@ _CODES: dict[type[AvalancheError], str] = {
 _SETTING = re.compile(r"\b(?:add|set)\b.*\battr\b|<variable>|<var\s", re.IGNORECASE)
 _DESCRIPTION = re.compile(r"<description>.*?</description>", re.DOTALL)
 _VARIABLE = re.compile(rb"<var\s[^>]*?\bname\s*=\s*[\"']([^\"']*)")
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -151,7 +150,7 @@ class _Check:
 
     def _unknown_nodes(self) -> Iterator[Finding]:
         known = {*self.rolls.names, *self.graph.nodes}
-        if self.root is not None and self.root not in self.rolls.names:
+        if self.root is not None and self.rolls.names and self.root not in self.rolls.names:
             hint = self.rolls.closest(self.root)
             yield Finding("", 0, ERROR, "root-unknown", f"no roll has nodes/{self.root}.xml for the root{hint}")
         for edge in self.edges:
@@ -250,13 +249,14 @@ class _Check:
         return {name.decode("utf-8", "replace") for source in sources for name in _VARIABLE.findall(source.data)}
 
     def _declared(self) -> set[str]:
-        found: set[str] = set()
+        """The names that some roll sets, or tells about in a description."""
+        found = set(self.graph.words)
         for roll in self.rolls.rolls:
             for source in roll.nodes.values():
                 text = source.data.decode("utf-8", "replace")
                 lines = [line for line in text.splitlines() if _SETTING.search(line)]
                 for part in (*lines, *_DESCRIPTION.findall(text)):
-                    found.update(_WORD.findall(part))
+                    found.update(WORD.findall(part))
         return found
 
     def _references(self, known: set[str], declared: set[str]) -> Iterator[Finding]:
@@ -371,7 +371,7 @@ def _walk(value: object, line: int, attributes: Mapping[str, str] | None) -> Ite
     elif isinstance(value, tuple):
         for item in value:
             yield from _walk(item, line, attributes)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Remark):
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Remark | Element):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         line = fields.get("line") or line
         when = fields.get("when")
