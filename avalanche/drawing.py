@@ -207,10 +207,9 @@ class Drawing:
             return ""
         x, y = points[-1]
         words = _cut("if " + " or ".join(conditions))
-        return (
-            f'<text x="{x:.1f}" y="{y - 7:.1f}" text-anchor="middle" font-size="9" font-style="italic" fill="#444" '
-            f'stroke="white" stroke-width="3" paint-order="stroke">{escaped(words)}</text>'
-        )
+        place = f'x="{x:.1f}" y="{y - 7:.1f}" text-anchor="middle" font-size="9" font-style="italic"'
+        halo = f'<text {place} fill="none" stroke="white" stroke-width="3">{escaped(words)}</text>'
+        return f'{halo}<text {place} fill="#444">{escaped(words)}</text>'
 
     def _box(self, panel: Panel, place: Place) -> Iterator[str]:
         left = place.x - panel.width / 2
