@@ -84,8 +84,12 @@ def _attribute_changes(before: Attributes, after: Attributes) -> Iterator[Change
     sides: list[dict[str, str]] = [dict(before), dict(after)]
     secret = {attribute.name for side in (before, after) for attribute in side.effective() if attribute.secret}
     for name, left, right in _rows(*sides):
-        values = (None if value is None else "(secret)" if name in secret else value for value in (left, right))
-        yield Change("attribute", name, *values)
+        hidden = name in secret
+        yield Change("attribute", name, _hidden(left) if hidden else left, _hidden(right) if hidden else right)
+
+
+def _hidden(value: str | None) -> str | None:
+    return None if value is None else "(secret)"
 
 
 def _rows(left: dict[str, str], right: dict[str, str]) -> Iterator[tuple[str, str | None, str | None]]:
