@@ -36,6 +36,8 @@ class Roll:
     name: str
     graph: Graph
     nodes: Mapping[str, Source]  # by file name without .xml
+    includes: Mapping[str, Source] = field(default_factory=dict)  # by path under include/
+    library: str = ""  # a fingerprint of the includes
 
     def __repr__(self) -> str:
         return f"<Roll {self.name}: {self.graph!r}, {len(self.nodes)} node files>"
@@ -46,11 +48,13 @@ class RollSet:
 
     Args:
         fingerprint: a name for the content, for caches: the same content has the same fingerprint.
+        includes: whether node files may include files; they are left out otherwise.
     """
 
-    def __init__(self, rolls: Iterable[Roll], *, fingerprint: str = "") -> None:
+    def __init__(self, rolls: Iterable[Roll], *, fingerprint: str = "", includes: bool = True) -> None:
         self.rolls = tuple(rolls)
         self.fingerprint = fingerprint
+        self._include = self._included if includes else None
         self.graph = Graph.merge(roll.graph for roll in self.rolls)
         self._sources: dict[str, tuple[tuple[str, Roll], ...]] = {}
         self._orphans: dict[str, Source] = {}
@@ -101,11 +105,19 @@ class RollSet:
             self._parsed[name] = found
         return found
 
-    @staticmethod
-    def _parse(stem: str, name: str, roll: Roll) -> NodeFile:
+    def _parse(self, stem: str, name: str, roll: Roll) -> NodeFile:
         source = roll.nodes[stem]
         label = f"{EXTEND}{name}@{roll.name}" if stem.startswith(EXTEND) else name
-        return parse_nodefile(source.data, name=label, file=source.file, roll=roll.name)
+        return parse_nodefile(
+            source.data, name=label, file=source.file, roll=roll.name, include=self._include, library=roll.library
+        )
+
+    def _included(self, path: str) -> tuple[str, bytes] | None:
+        """Find a file under ``include/``; as with node files, a later roll's lies on top."""
+        for roll in reversed(self.rolls):
+            if path in roll.includes:
+                return roll.includes[path].file, roll.includes[path].data
+        return None
 
     def _unknown(self, name: str, edge: Edge | None) -> GraphError:
         where = f"none of the rolls {', '.join(roll.name for roll in self.rolls)} has nodes/{name}.xml"

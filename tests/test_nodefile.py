@@ -5,16 +5,15 @@ from __future__ import annotations
 import pytest
 from pykickstart.version import makeVersion
 
+from avalanche.commands import COMMANDS
 from avalanche.document import Reference, Text
 from avalanche.errors import ConditionError, NodeFileError
-from avalanche.nodefile import (
-    COMMANDS,
+from avalanche.nodefile import NodeFile, parse_nodefile
+from avalanche.nodesections import (
     CommandSection,
     FileSection,
-    NodeFile,
     PackageSection,
     ScriptSection,
-    parse_nodefile,
 )
 from avalanche.sections import Fragment
 

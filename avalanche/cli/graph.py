@@ -62,8 +62,6 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _problems(source: Source) -> Iterator[AvalancheError]:
     """Everything that is wrong and does not hide the rest: rolls, node files within reach, then the profile."""
-    from avalanche.compiler import compile_profile
-
     broken = list(_broken_rolls(source.rolls))
     if broken:
         yield from broken
@@ -84,7 +82,7 @@ def _problems(source: Source) -> Iterator[AvalancheError]:
             yield error
     if not failed:
         try:
-            compile_profile(rolls, source.root, source.attributes, release=source.release)
+            source.compiled(rolls)
         except AvalancheError as error:
             yield error
 
@@ -100,6 +98,4 @@ def _broken_rolls(paths: Sequence[Path]) -> Iterator[AvalancheError]:
 
 
 def _rolls(source: Source) -> RollSet:
-    from avalanche.adapters.rolls import load_rolls
-
-    return load_rolls(source.rolls)
+    return source.load()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from avalanche.cli.common import Nouns
-from avalanche.cli.sources import Source, add_source_command, source_of
-from avalanche.profile import Profile
+from avalanche.cli.sources import add_source_command, source_of
 
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
@@ -14,17 +13,5 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     add_source_command(nouns, "profile", _run, "print a host's compiled profile (XML)")
 
 
-def compiled_profile(source: Source) -> Profile:
-    """Compile what a command works on.
-
-    Raises:
-        DefinitionError, ConfigError: a roll is wrong; names file and line.
-    """
-    from avalanche.adapters.rolls import load_rolls
-    from avalanche.compiler import compile_profile
-
-    return compile_profile(load_rolls(source.rolls), source.root, source.attributes, release=source.release)
-
-
 def _run(arguments: argparse.Namespace) -> None:
-    print(compiled_profile(source_of(arguments)).to_xml().decode(), end="")
+    print(source_of(arguments).compiled().profile.to_xml().decode(), end="")
