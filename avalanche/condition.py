@@ -247,6 +247,16 @@ def truth(value: Value) -> bool:
     return bool(_typed(value)) if isinstance(value, str) else bool(value)
 
 
+def looks_like(text: str) -> str:
+    """Say what a text counts as: ``truth value``, ``number``, ``version`` or ``word``."""
+    typed = _typed(text)
+    if isinstance(typed, bool):
+        return "truth value"
+    if not isinstance(typed, str):
+        return "number"
+    return "version" if _version(text) is not None else "word"
+
+
 def _typed(text: str) -> Value:
     word = WORDS.get(text.lower())
     if word is not None:

@@ -17,7 +17,7 @@ from avalanche import document, quoting
 from avalanche.attributes import Attributes
 from avalanche.condition import parse_when
 from avalanche.document import REFERENCE_NAME, Element, Reference, Text, parse_fragment
-from avalanche.effects import Effects, Evaluation, EvaluationFailed
+from avalanche.effects import Effects, Evaluation, EvaluationFailed, LeftOut
 from avalanche.errors import DefinitionError, NodeFileError
 from avalanche.nodetags import INSTALLING, PASSED_BY
 from avalanche.profile import undefined
@@ -283,7 +283,7 @@ class Expander:
             )
         text = self.expand(element).text()
         self._ask(text, *self._variables.values())
-        if self._attributes is None or self._effects is None:
+        if self._attributes is None or self._effects is None or isinstance(self._effects, LeftOut):
             return
         evaluation = Evaluation(
             script=self._script(text, shell, element),
@@ -347,7 +347,7 @@ class Expander:
     def _read(self, element: Element, name: str) -> bytes:
         text = element.attributes[name].strip()
         self._ask(text)
-        if self._attributes is None or self._effects is None:
+        if self._attributes is None or self._effects is None or isinstance(self._effects, LeftOut):
             return b""
         path = resolve(text, self._attributes, file=element.file)
         if not path.startswith("/") or not path.isprintable():

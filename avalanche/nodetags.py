@@ -80,6 +80,11 @@ class TagReader:
             element.fail(f"<{element.tag}> stands in a script; put it in a <post>")
         if is_command(element.tag):
             element.fail(f"<{element.tag}> is a command of the installer; put it in <main>")
+        for inner in element.content:
+            if isinstance(inner, Element) and inner.tag in (*SCRIPTS, "main", "package"):
+                element.fail(
+                    f"<{element.tag}> is unknown here, and what it holds would be lost; move <{inner.tag}> out of it"
+                )
         self.remark(element, "tag-unknown", f"<{element.tag}> is unknown and passed by, with all it holds")
 
     def _when(self, element: Element, *names: str) -> tuple[Condition, bool]:
@@ -118,9 +123,13 @@ class TagReader:
     def _lines(self, element: Element) -> Iterator[tuple[str, Text, int]]:
         """Take a command's text apart: a line that begins with ``-`` goes on with the one before it, any other is a
         command of its own, as ``%include`` within Rocks' ``<install>``."""
-        first, *rest = _split_lines(element)
-        commands: list[tuple[str, Text, int]] = [(element.tag, first[0], first[1])]
-        for text, line in rest:
+        lines = _split_lines(element)
+        first = lines[0][0]
+        # <install> never had words of its own.
+        apart = bool(first) and (element.tag == "install" or _first_word(first)[0] == "%include")
+        arguments, line = (Text(), element.line) if apart else lines.pop(0)
+        commands: list[tuple[str, Text, int]] = [(element.tag, arguments, line)]
+        for text, line in lines:
             command, blank, arguments = _first_word(text)
             if command.startswith("-"):
                 name, before, begun = commands[-1]

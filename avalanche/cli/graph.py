@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from avalanche.cli.common import Nouns, add_noun, print_json
-from avalanche.cli.sources import Source, add_source_command, source_of
-from avalanche.errors import AvalancheError, GraphError
+from avalanche.cli.common import Nouns, add_noun, print_json, state_of
+from avalanche.cli.sources import Source, add_source_command, read_attributes, source_of
+from avalanche.cluster import free_attributes
+from avalanche.errors import GraphError
 
 if TYPE_CHECKING:
+    from avalanche.lint import Finding
     from avalanche.roll import RollSet
 
 
@@ -20,7 +21,10 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     """Add the verbs."""
     verbs = add_noun(nouns, "graph", "the graph of node files: order, check, why")
     add_source_command(verbs, "order", _order, "print the nodes that are selected, in order", json=True)
-    add_source_command(verbs, "check", _check, "print everything that is wrong, with file and line", json=True)
+    check = add_source_command(
+        verbs, "check", _check, "print everything wrong or suspicious, with file and line", json=True
+    )
+    check.add_argument("--strict", action="store_true", help="fail (exit status 1) on remarks, too")
     why = add_source_command(verbs, "why", _why, "print the edges that lead to a node", json=True)
     why.add_argument("node", metavar="NODE", help="the node in question")
 
@@ -51,50 +55,43 @@ def _why(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    source = source_of(arguments)
-    problems = list(dict.fromkeys(str(error) for error in _problems(source)))
+    from avalanche.adapters.rolls import survey_rolls
+    from avalanche.lint import ERROR, check
+
+    source = _whole_source_of(arguments)
+    rolls, faults = survey_rolls(source.rolls, includes=source.evaluate)
+    root = source.root or None
+    attributes = source.attributes if root is not None or arguments.attrs is not None else None
+    # Of a host it is told that its rolls lack trust; a folder may be looked at without any.
+    effects = source.effects(rolls) if arguments.host is not None or source.trusted else None
+    findings = check(rolls, faults, root=root, attributes=attributes, release=source.release, effects=effects)
     if arguments.json:
-        print_json(problems)
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    return 1 if problems else 0
+        print_json([_as_json(finding) for finding in findings])
+    else:
+        for finding in findings:
+            # Flushed one by one, so that a terminal shows both streams in one order.
+            print(finding, file=sys.stderr if finding.severity == ERROR else sys.stdout, flush=True)
+    bad = findings if arguments.strict else [finding for finding in findings if finding.severity == ERROR]
+    return 1 if bad else 0
 
 
-def _problems(source: Source) -> Iterator[AvalancheError]:
-    """Everything that is wrong and does not hide the rest: rolls, node files within reach, then the profile."""
-    broken = list(_broken_rolls(source.rolls))
-    if broken:
-        yield from broken
-        return
-    try:
-        rolls = _rolls(source)
-        # Called for its complaints: a cycle of order pairs shows only here.
-        traversal = rolls.graph.traverse(source.root, source.attributes)
-    except AvalancheError as error:
-        yield error
-        return
-    failed = False
-    for name in sorted(rolls.graph.reachable(source.root)[0]):
-        try:
-            rolls.node(name, included_by=traversal.included_by.get(name))
-        except AvalancheError as error:
-            failed = True
-            yield error
-    if not failed:
-        try:
-            source.compiled(rolls)
-        except AvalancheError as error:
-            yield error
+def _as_json(finding: Finding) -> dict[str, Any]:
+    row = dataclasses.asdict(finding)
+    return {**row, "file": finding.file or None, "line": finding.line or None}
 
 
-def _broken_rolls(paths: Sequence[Path]) -> Iterator[AvalancheError]:
-    from avalanche.adapters.rolls import load_rolls
+def _whole_source_of(arguments: argparse.Namespace) -> Source:
+    """As ``source_of``; without HOST and --root, all nodes are meant: of --roll, or of the frontend's rolls."""
+    if arguments.host is not None or arguments.root is not None:
+        return source_of(arguments)
+    given = read_attributes(arguments.attrs) if arguments.attrs is not None else {}
+    attributes = free_attributes("", arguments.release, given)
+    if arguments.roll:
+        return Source("", tuple(arguments.roll), attributes, arguments.release)
+    from avalanche.cli.plan import rolls_of
 
-    for path in paths:
-        try:
-            load_rolls([path])
-        except AvalancheError as error:
-            yield error
+    state = state_of(arguments)
+    return Source("", rolls_of(state, state.config()), attributes, arguments.release)
 
 
 def _rolls(source: Source) -> RollSet:

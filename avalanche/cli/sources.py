@@ -53,16 +53,18 @@ class Source:
         rolls = self.load() if rolls is None else rolls
         return compile_rolls(
             rolls, self.root, self.attributes,
-            release=self.release, effects=self._effects(rolls), lax=frozenset(self.lax),
+            release=self.release, effects=self.effects(rolls), lax=frozenset(self.lax),
         )  # fmt: skip
 
-    def _effects(self, rolls: RollSet) -> Effects:
+    def effects(self, rolls: RollSet) -> Effects:
+        """Return the frontend as the rolls may use it."""
         from avalanche.adapters.evaluator import Evaluator
         from avalanche.effects import LeftOut
 
         if not self.evaluate:
             return LeftOut()
-        folders = {roll.name: path for roll, path in zip(rolls.rolls, self.rolls, strict=True)}
+        whole = len(rolls.rolls) == len(self.rolls)
+        folders = {roll.name: path for roll, path in zip(rolls.rolls, self.rolls)} if whole else {}
         return Evaluator(self.trusted, folders=lambda: folders)
 
 
@@ -108,7 +110,7 @@ def source_of(arguments: argparse.Namespace) -> Source:
 def _source_of_root(arguments: argparse.Namespace) -> Source:
     if not arguments.roll:
         arguments.usage_error("--root needs --roll DIR")
-    given = _read_attributes(arguments.attrs) if arguments.attrs is not None else {}
+    given = read_attributes(arguments.attrs) if arguments.attrs is not None else {}
     attributes = free_attributes(arguments.root, arguments.release, given)
     return Source(arguments.root, tuple(arguments.roll), attributes, arguments.release)
 
@@ -130,7 +132,12 @@ def _source_of_host(arguments: argparse.Namespace) -> Source:
     )
 
 
-def _read_attributes(path: Path) -> dict[str, str]:
+def read_attributes(path: Path) -> dict[str, str]:
+    """Read a file of ``--attrs``.
+
+    Raises:
+        ConfigError: it cannot be read, or is something else.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
