@@ -15,7 +15,8 @@ from avalanche.attributes import Attributes
 from avalanche.condition import Condition
 from avalanche.errors import DefinitionError, GraphError
 from avalanche.graph import Edge, Graph, Traversal
-from avalanche.nodefile import NodeFile, PackageSection
+from avalanche.nodefile import NodeFile
+from avalanche.nodesections import PackageSection
 from avalanche.ordering import FIRST, FREE, HEAD, LAST, ORDERED, TAIL, Order, Ordering
 from avalanche.roll import RollSet
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from avalanche.attributes import Attributes
 from avalanche.cluster import free_attributes
-from avalanche.compiler import compile_profile
+from avalanche.compiler import compile_rolls
 from avalanche.condition import Condition, Expression
 from avalanche.document import Element, Reference
+from avalanche.effects import Effects, LeftOut
 from avalanche.errors import (
     AvalancheError,
     ConditionError,
@@ -26,7 +27,8 @@ from avalanche.errors import (
     UndefinedAttribute,
 )
 from avalanche.graph import WORD, Edge
-from avalanche.nodefile import NodeFile, PackageSection
+from avalanche.nodefile import NodeFile
+from avalanche.nodesections import PackageSection
 from avalanche.remark import Remark
 from avalanche.roll import EXTEND, REPLACE, Roll, RollSet, closest
 from avalanche.traps import guarded, traps
@@ -69,18 +71,21 @@ def check(
     root: str | None = None,
     attributes: Attributes | None = None,
     release: str = "el9",
+    effects: Effects | None = None,
 ) -> tuple[Finding, ...]:
     """Look at all nodes of the rolls, or at those that a root may select; sorted, each finding once.
 
     Args:
         faults: what reading the rolls has told already.
         attributes: those of the host in question, where one is; with a root, references are looked up in them.
+        effects: the frontend, for evals; without it they are left out.
     """
     found = {as_finding(fault) for fault in faults}
     found.update(_Check(rolls, root, attributes).findings())
     if root is not None and attributes is not None and not any(finding.severity == ERROR for finding in found):
         try:
-            compile_profile(rolls, root, attributes, release=release)
+            compilation = compile_rolls(rolls, root, attributes, release=release, effects=effects or LeftOut())
+            found.update(map(_of, compilation.remarks))
         except AvalancheError as error:
             found.add(as_finding(error))
     return tuple(sorted(found))
@@ -266,7 +271,7 @@ class _Check:
         for file in self.files:
             values = self.attributes if self.root is not None and file.file in selected else None
             for value, _ in _walk(file, 0, values):
-                if isinstance(value, Reference):
+                if isinstance(value, Reference) and not value.optional:
                     references.append((file, value))
                     uses[value.name] += 1
         for file, reference in references:

@@ -40,6 +40,8 @@ class Roll:
     graph: Graph
     nodes: Mapping[str, Source]  # by file name without .xml
     remarks: tuple[Remark, ...] = ()  # about the folder, not about what its files say
+    includes: Mapping[str, Source] = field(default_factory=dict)  # by path under include/
+    library: str = ""  # a fingerprint of the includes
 
     def __repr__(self) -> str:
         return f"<Roll {self.name}: {self.graph!r}, {len(self.nodes)} node files>"
@@ -61,11 +63,13 @@ class RollSet:
 
     Args:
         fingerprint: a name for the content, for caches: the same content has the same fingerprint.
+        includes: whether node files may include files; they are left out otherwise.
     """
 
-    def __init__(self, rolls: Iterable[Roll], *, fingerprint: str = "") -> None:
+    def __init__(self, rolls: Iterable[Roll], *, fingerprint: str = "", includes: bool = True) -> None:
         self.rolls = tuple(rolls)
         self.fingerprint = fingerprint
+        self._include = self._included if includes else None
         self.graph = Graph.merge(roll.graph for roll in self.rolls)
         self.hidden: tuple[Hidden, ...] = ()
         self.orphans: dict[str, tuple[Source, ...]] = {}
@@ -138,9 +142,18 @@ class RollSet:
         if found is None:
             source = roll.nodes[stem]
             label = f"{stem}@{roll.name}" if stem.startswith(EXTEND) else stem.removeprefix(REPLACE)
-            found = parse_nodefile(source.data, name=label, file=source.file, roll=roll.name)
+            found = parse_nodefile(
+                source.data, name=label, file=source.file, roll=roll.name, include=self._include, library=roll.library
+            )
             self._files[roll.name, stem] = found
         return found
+
+    def _included(self, path: str) -> tuple[str, bytes] | None:
+        """Find a file under ``include/``; as with node files, a later roll's lies on top."""
+        for roll in reversed(self.rolls):
+            if path in roll.includes:
+                return roll.includes[path].file, roll.includes[path].data
+        return None
 
     def closest(self, name: str) -> str:
         """Return what to add to a message about an unknown node: the names its author may have meant."""

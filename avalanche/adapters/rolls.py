@@ -1,4 +1,4 @@
-"""Roll folders: ``graphs/default/*.xml``, ``nodes/*.xml`` and ``site-nodes/*.xml`` become a RollSet."""
+"""Roll folders: ``graphs/default/*.xml``, ``nodes/*.xml``, ``site-nodes/*.xml`` and ``include/`` become a RollSet."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from avalanche.adapters.files import TooLarge, read_bounded
 from avalanche.errors import AvalancheError, ConfigError, GraphError
 from avalanche.graph import NODE_NAME, Graph, survey_graph
+from avalanche.nodefile import MAX_SIZE
 from avalanche.remark import Remark
 from avalanche.roll import REPLACE, Roll, RollSet, Source
 
-GRAPHS, NODES, SITE_NODES = "graphs/default", "nodes", "site-nodes"
-MAX_FILES = 5000  # of one roll
+GRAPHS, NODES, SITE_NODES, INCLUDE = "graphs/default", "nodes", "site-nodes", "include"
+MAX_FILES = 5000  # of one folder
+MAX_BYTES = MAX_SIZE  # of one file; looked at before it is read
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -42,6 +45,10 @@ class RollFolders:
             self._rolls, self._stamp = load_rolls(self._paths), stamp
         return self._rolls
 
+    def folders(self) -> dict[str, Path]:
+        """Return the folders by the names of their rolls. Raises as ``current``."""
+        return {roll.name: path for roll, path in zip(self.current().rolls, self._paths, strict=True)}
+
 
 def _stamps(paths: Sequence[Path]) -> Iterator[tuple[str, int, int, int]]:
     for path in paths:
@@ -51,23 +58,29 @@ def _stamps(paths: Sequence[Path]) -> Iterator[tuple[str, int, int, int]]:
                     found = sorted((entry.path, entry.stat()) for entry in entries if entry.name.endswith(".xml"))
             except OSError as error:
                 raise _unreadable(folder, error) from None
-            yield from ((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in found)
+            yield from ((name, status.st_mtime_ns, status.st_size, status.st_ino) for name, status in found)
+        for file in _include_files(path):
+            status = file.stat()
+            yield str(file), status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def load_rolls(paths: Sequence[Path]) -> RollSet:
+def load_rolls(paths: Sequence[Path], *, includes: bool = True) -> RollSet:
     """Read roll folders; later ones override earlier ones.
+
+    Args:
+        includes: whether node files get the files that they include.
 
     Raises:
         ConfigError: a path is no roll folder or cannot be read; says what a roll folder holds.
         GraphError, ConditionError: a graph file is malformed. Node files are parsed when a root needs them.
     """
-    rolls, faults = survey_rolls(paths)
+    rolls, faults = survey_rolls(paths, includes=includes)
     if faults:
         raise faults[0]
     return rolls
 
 
-def survey_rolls(paths: Sequence[Path]) -> tuple[RollSet, tuple[AvalancheError, ...]]:
+def survey_rolls(paths: Sequence[Path], *, includes: bool = True) -> tuple[RollSet, tuple[AvalancheError, ...]]:
     """Read what can be read of roll folders, and tell what cannot: folders, files, edges and order pairs."""
     faults: list[AvalancheError] = []
     rolls: list[Roll] = []
@@ -82,7 +95,8 @@ def survey_rolls(paths: Sequence[Path]) -> tuple[RollSet, tuple[AvalancheError, 
         digest.update(f"roll {roll.name}\n{roll.graph.edges!r}{roll.graph.orders!r}\n".encode())
         for stem, source in sorted(roll.nodes.items()):
             digest.update(f"node {stem} {len(source.data)}\n".encode() + source.data)
-    return RollSet(rolls, fingerprint=digest.hexdigest()), tuple(faults)
+        digest.update(f"include {roll.library}\n".encode())
+    return RollSet(rolls, fingerprint=digest.hexdigest(), includes=includes), tuple(faults)
 
 
 def _free_name(wanted: str, path: Path, taken: set[str]) -> str:
@@ -116,11 +130,17 @@ def _load(path: Path, faults: list[AvalancheError]) -> Roll:
             hidden = f"hidden by {nodes[source.stem].file}; call it {REPLACE}{source.stem}.xml to take its place"
             remarks.append(Remark(source.file, 0, "node-hidden", hidden))
         nodes.setdefault(source.stem, source)
+    included = _read_includes(path, faults)
+    library = hashlib.sha256()
+    for name, source in included.items():
+        library.update(f"{name} {len(source.data)}\n".encode() + source.data)
     return Roll(
         name=named[0] if named else path.resolve().name,
         graph=Graph.merge(graphs),
         nodes=nodes,
         remarks=tuple(remarks),
+        includes=included,
+        library=library.hexdigest(),
     )
 
 
@@ -164,8 +184,35 @@ def _files(folder: Path) -> list[Path]:
 def _read(file: Path) -> Source:
     if not NODE_NAME.fullmatch(file.stem):
         raise GraphError("the file's name is no node name: use letters, digits, '_', '.', '+', '-'", file=str(file))
+    return _read_source(file)
+
+
+def _read_includes(path: Path, faults: list[AvalancheError]) -> dict[str, Source]:
+    found: dict[str, Source] = {}
+    for file in _include_files(path):
+        try:
+            found[str(file.relative_to(path / INCLUDE))] = _read_source(file)
+        except AvalancheError as error:
+            faults.append(error)
+    return found
+
+
+def _include_files(path: Path) -> list[Path]:
+    """Return the files under ``include/``, at any depth; a roll need not have any."""
+    found: list[Path] = []
+    for folder, folders, names in os.walk(path / INCLUDE):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found.extend(Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        if len(found) > MAX_FILES:
+            raise ConfigError(f"{path / INCLUDE} holds more than {MAX_FILES} files")
+    return [file for file in found if file.is_file()]
+
+
+def _read_source(file: Path) -> Source:
     try:
-        return Source(str(file), file.read_bytes())
+        return Source(str(file), read_bounded(file, MAX_BYTES))
+    except TooLarge as error:
+        raise GraphError(f"the file cannot be read: {error}; split it", file=str(file)) from None
     except OSError as error:
         raise _unreadable(file, error) from None
 

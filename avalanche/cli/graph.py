@@ -204,10 +204,12 @@ def _check(arguments: argparse.Namespace) -> int:
     from avalanche.lint import ERROR, check
 
     source = _whole_source_of(arguments)
-    rolls, faults = survey_rolls(source.rolls)
+    rolls, faults = survey_rolls(source.rolls, includes=source.evaluate)
     root = source.root or None
     attributes = source.attributes if root is not None or arguments.attrs is not None else None
-    findings = check(rolls, faults, root=root, attributes=attributes, release=source.release)
+    # Of a host it is told that its rolls lack trust; a folder may be looked at without any.
+    effects = source.effects(rolls) if arguments.host is not None or source.trusted else None
+    findings = check(rolls, faults, root=root, attributes=attributes, release=source.release, effects=effects)
     if arguments.json:
         print_json([_as_json(finding) for finding in findings])
     else:
@@ -244,6 +246,4 @@ def _explainer(source: Source) -> Explainer:
 
 
 def _rolls(source: Source) -> RollSet:
-    from avalanche.adapters.rolls import load_rolls
-
-    return load_rolls(source.rolls)
+    return source.load()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from avalanche.cli.common import Nouns, print_json, visible
 from avalanche.cli.sources import Source, add_source_command, source_of
-from avalanche.profile import Profile
 
 if TYPE_CHECKING:
     from avalanche.difference import Change
@@ -29,18 +28,6 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     )
 
 
-def compiled_profile(source: Source) -> Profile:
-    """Compile what a command works on.
-
-    Raises:
-        DefinitionError, ConfigError: a roll is wrong; names file and line.
-    """
-    from avalanche.adapters.rolls import load_rolls
-    from avalanche.compiler import compile_profile
-
-    return compile_profile(load_rolls(source.rolls), source.root, source.attributes, release=source.release)
-
-
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.host == "diff":
         return _diff(arguments)
@@ -48,7 +35,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.sides or len(roots) > 1 or len(attrs) > 1:
         arguments.usage_error("one profile at a time; 'profile diff' compares two")
     side = _side(arguments, arguments.host, roots[0], attrs[0])
-    profile = compiled_profile(side)
+    profile = side.compiled().profile
     if arguments.json:
         arguments.usage_error("a profile is XML; --json goes with 'profile diff'")
     print(profile.to_xml().decode(), end="")
@@ -64,7 +51,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     from avalanche.difference import differences
 
     names, sources = _sides(arguments)
-    before, after = (compiled_profile(source) for source in sources)
+    before, after = (source.compiled().profile for source in sources)
     changes = differences(before, after, attributes=(sources[0].attributes, sources[1].attributes))
     if arguments.json:
         print_json([dataclasses.asdict(change) for change in changes])

@@ -88,7 +88,7 @@ def test_a_right_roll_has_nothing_to_tell(roll: Path, tmp_path: Path) -> None:
 
 
 def test_a_check_tells_everything_that_is_wrong_at_once(roll: Path, tmp_path: Path) -> None:
-    (roll / "nodes" / "base.xml").write_text("<kickstart>\n<nonsense/>\n</kickstart>")
+    (roll / "nodes" / "base.xml").write_text("<kickstart>\n<post><nonsense/></post>\n</kickstart>")
     (roll / "nodes" / "gpu.xml").write_text("<kickstart>\n\n<package>\n</kickstart>")
     (roll / "graphs" / "default" / "more.xml").write_text('<graph>\n<edge from="compute" to="ghost"/>\n</graph>')
     result = run("graph", "check", "--root", "compute", "--roll", roll)
