@@ -70,7 +70,7 @@ def test_what_is_wrong_in_a_graph_is_told_with_its_place(tmp_path: Path, graph: 
     [
         ({"c": ""}, "c.xml:0 remark node-unused"),
         ({"extend-nix": ""}, "extend-nix.xml:0 remark extension-without-node"),
-        ({"a": "<nonsense/>"}, "a.xml:2 error node-file"),
+        ({"a": "<main><frobnicate/></main>"}, "a.xml:2 error node-file"),
         ({"a": "<package cond='a and'>x</package>"}, "a.xml:2 error condition"),
         ({"b": "<package disable='1'>vim</package>"}, "b.xml:2 remark package-contradiction"),
         ({"a": "<post cond=\"num == '5' or num is None\">x</post>"}, "a.xml:2 remark cond-quoted"),
@@ -89,7 +89,7 @@ def test_everything_is_told_at_once_and_nothing_hides_another(tmp_path: Path) ->
         tmp_path / "one",
         '<edge from="r"><to>a</to><to>ghost</to></edge>\n<order from="a"/>\n<order head="a" tail="b"/>\n'
         '<order head="b" tail="a"/>',
-        **{**GOOD, "a": "<nonsense/>", "b": "<post>", "c": "<post cond='x y'/>"},
+        **{**GOOD, "a": "<main><frobnicate/></main>", "b": "<post>", "c": "<post cond='x y'/>"},
     )
     roll.joinpath("graphs/default/h.xml").write_text("<graph>")
     codes = sorted(found.code for found in findings(roll) if found.severity == ERROR)
@@ -97,7 +97,7 @@ def test_everything_is_told_at_once_and_nothing_hides_another(tmp_path: Path) ->
 
 
 def test_with_a_root_only_what_it_may_select_is_looked_at(tmp_path: Path) -> None:
-    roll = write(tmp_path / "one", f'{GRAPH}\n<edge from="q" to="ghost"/>', **GOOD, q="<nonsense/>")
+    roll = write(tmp_path / "one", f'{GRAPH}\n<edge from="q" to="ghost"/>', **GOOD, q="<main><frobnicate/></main>")
     assert told(roll, root="r") == []
     assert told(roll) == ["g.xml:3 error edge-unknown-node", "q.xml:2 error node-file"]
     (found,) = findings(roll, root="rr")
