@@ -101,6 +101,10 @@ class Graph:
         included_by = self._reach(root, attributes)
         return Traversal(tuple(sorted({root, *included_by}, key=self.ordering.key)), included_by)
 
+    def select(self, root: str, attributes: Mapping[str, str]) -> frozenset[str]:
+        """Return the nodes of a root under a host's attributes, in no order."""
+        return frozenset({root, *self._reach(root, attributes)})
+
     @cached_property
     def ordering(self) -> Ordering:
         return Ordering(self.orders)

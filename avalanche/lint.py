@@ -290,10 +290,7 @@ class _Check:
         """The node files that the root's profile is made of."""
         if self.root is None or self.attributes is None:
             return frozenset()
-        try:
-            nodes = self.graph.traverse(self.root, self.attributes).nodes
-        except GraphError:
-            return frozenset()
+        nodes = self.graph.select(self.root, self.attributes)
         return frozenset(source.file for name in nodes for source in self.rolls.sources(name))
 
     def _packages(self) -> Iterator[Finding]:
