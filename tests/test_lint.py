@@ -55,7 +55,7 @@ def test_a_right_roll_has_no_findings(tmp_path: Path) -> None:
         ('<order from="a"><tail>b</tail></order>', "g.xml:2 error graph"),
         ('<order head="a" tail="a"/>', "g.xml:2 remark self-pair"),
         ('<edge from="b" to="a" gen="kgen"/>', "g.xml:2 remark gen-ignored"),
-        ("<egde/>", "g.xml:2 remark tag-ignored"),
+        ("<egde/>", "g.xml:2 remark tag-unknown"),
         ('<edge from="b" to="a" release="7.0"/>', "g.xml:2 remark cond-quoted"),
         ('<edge from="b" to="a" cond="hostnmae"/>', "g.xml:2 remark attribute-unset"),
     ],
