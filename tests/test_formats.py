@@ -137,7 +137,7 @@ def _files() -> None:
 
 
 def _evals() -> None:
-    assert scripts_of("evals")[0] == "# hello from compute-0-0\n\n"
+    assert scripts_of("evals")[0] == "# hello from compute-0-0\n"
     assert [package.name for package in compiled("evals").profile.requested] == ["tool-a", "tool-b"]
     (copied,) = files_of("evals")
     assert (copied.name, copied.text.plain, copied.encoding) == ("/etc/frontend", "ZnJvbnRlbmQ=", "base64")
