@@ -51,7 +51,7 @@ class OneOf:
         return found is not None and any(_equal(found, value) for value in self.values)
 
     def __str__(self) -> str:
-        return f"{self.name} in {', '.join(self.values)}"
+        return f'{self.name}="{", ".join(self.values)}"'
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Decision:
         if not self.when:
             return ""
         shown = ", ".join(f"{name} has no value" if value is None else f"{name}={value}" for name, value in self.values)
-        return f"{'if' if self.holds else 'NOT, for'} {self.when}" + (f"  ({shown})" if shown else "")
+        return f"{'if' if self.holds else 'needs'} {self.when}" + (f"  ({shown})" if shown else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,10 @@ class Graph:
         included_by = self._reach(root, attributes)
         return Traversal(tuple(sorted({root, *included_by}, key=self.ordering.key)), included_by)
 
+    def select(self, root: str, attributes: Mapping[str, str]) -> frozenset[str]:
+        """Return the nodes of a root under a host's attributes, in no order."""
+        return frozenset({root, *self._reach(root, attributes)})
+
     @cached_property
     def ordering(self) -> Ordering:
         return Ordering(self.orders)
@@ -209,13 +213,13 @@ class _Reader:
             root.fail(f"a graph file holds <graph>, not <{root.tag}>")
         self.roll = root.get("roll")
         for name in root.attributes.keys() - {"roll"}:
-            self.remark(root, "attribute-ignored", f"{name}= of <graph> means nothing; remove it")
+            self.remark(root, "attribute-unknown", f"{name}= of <graph> means nothing; remove it")
         for item, line in zip(root.content, root.lines, strict=True):
             if not isinstance(item, Element):
                 if isinstance(item, Reference) or item.strip():
                     shown = f"&{item.name};" if isinstance(item, Reference) else item.strip().split("\n")[0][:40]
                     self.remarks.append(
-                        Remark(self.file, line, "text-ignored", f"the text {shown!r} means nothing here")
+                        Remark(self.file, line, "text-passed-by", f"the text {shown!r} means nothing here")
                     )
             elif item.tag in ("edge", "order"):
                 self.read_pairs(item)
@@ -223,7 +227,7 @@ class _Reader:
                 self.words.update(word for part in item.content if isinstance(part, str) for word in WORD.findall(part))
             elif item.tag not in IGNORED:
                 known = ("edge", "order", *sorted(IGNORED))
-                self.remark(item, "tag-ignored", f"<{item.tag}> means nothing here; a graph holds {', '.join(known)}")
+                self.remark(item, "tag-unknown", f"<{item.tag}> means nothing here; a graph holds {', '.join(known)}")
 
     def read_pairs(self, element: Element) -> None:
         """Read an edge or an order; what is wrong with one of its children does not hide the others."""
@@ -280,7 +284,7 @@ class _Reader:
                 element.fail(f"<{element.tag}> has no {wrong}=; write {right}=, or <edge> for what includes what")
         for name in sorted(element.attributes.keys() - {*names, "gen"}):
             message = f"{name}= of <{element.tag}> means nothing: an order holds for all hosts; remove it"
-            self.remark(element, "attribute-ignored", message)
+            self.remark(element, "attribute-unknown", message)
 
     def add(self, element: Element, left: str, right: str, when: Condition) -> None:
         is_edge = element.tag in ("edge", "to", "from")

@@ -271,7 +271,7 @@ class _Check:
         for file in self.files:
             values = self.attributes if self.root is not None and file.file in selected else None
             for value, _ in _walk(file, 0, values):
-                if isinstance(value, Reference):
+                if isinstance(value, Reference) and not value.optional:
                     references.append((file, value))
                     uses[value.name] += 1
         for file, reference in references:
@@ -290,10 +290,7 @@ class _Check:
         """The node files that the root's profile is made of."""
         if self.root is None or self.attributes is None:
             return frozenset()
-        try:
-            nodes = self.graph.traverse(self.root, self.attributes).nodes
-        except GraphError:
-            return frozenset()
+        nodes = self.graph.select(self.root, self.attributes)
         return frozenset(source.file for name in nodes for source in self.rolls.sources(name))
 
     def _packages(self) -> Iterator[Finding]:

@@ -189,7 +189,7 @@ def node_of(stem: str) -> str:
     return stem.removeprefix(prefix)
 
 
-def closest(name: str, known: Iterable[str], *, cutoff: float = 0.7) -> str:
+def closest(name: str, known: Iterable[str], *, cutoff: float = 0.65) -> str:
     """Return ``"; closest: a, b"``, or nothing when no known name is near."""
     folded = {other.lower(): other for other in sorted(known, reverse=True)}
     matches = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=cutoff)

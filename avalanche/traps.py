@@ -98,8 +98,8 @@ def _pair_traps(
         if isinstance(op, EQUALITIES) and kind not in ("word", "version"):
             yield (
                 "cond-quoted",
-                f"{shown!r}: here {value} and '{value}' are equal; Rocks, where an attribute {value} was a {kind}, "
-                f"found it different from every text",
+                f"{shown!r} finds {value} and '{value}' equal; in Rocks, where {value} was a {kind} and no "
+                "text, they never were",
             )
         if isinstance(op, ORDERINGS) and kind == "word":
             yield "cond-order", f"{shown!r} compares by the alphabet, for {value!r} is neither number nor version"

@@ -122,9 +122,9 @@ def test_a_wrong_graph_file_is_refused_with_its_line(body: str, message: str) ->
         ('<order head="b">\n<tail gen="other">c</tail></order>', "gen-ignored", "gen= means nothing"),
         ('\n<edge from="a"/>', "pair-ignored", "<edge> has no to"),
         ('\n<order tail="a"><!-- <head>b</head> --></order>', "pair-ignored", "<order> has no head"),
-        ('\n<order head="a" tail="b" cond="x"/>', "attribute-ignored", "cond= of <order> means nothing"),
-        ("\n<edges/>", "tag-ignored", "<edges> means nothing here"),
-        ("\nstray", "text-ignored", "the text 'stray' means nothing"),
+        ('\n<order head="a" tail="b" cond="x"/>', "attribute-unknown", "cond= of <order> means nothing"),
+        ("\n<edges/>", "tag-unknown", "<edges> means nothing here"),
+        ("\nstray", "text-passed-by", "the text 'stray' means nothing"),
     ],
 )
 def test_what_means_nothing_is_a_remark(body: str, code: str, message: str) -> None:

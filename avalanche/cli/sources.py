@@ -75,13 +75,18 @@ def add_source_command(
     help: str,
     *,
     json: bool = False,
+    twice: bool = False,
 ) -> argparse.ArgumentParser:
-    """Add a command that works on a host, or on ``--root`` and ``--roll``."""
+    """Add a command that works on a host, or on ``--root`` and ``--roll``.
+
+    With ``twice``, root and attrs are lists: a command that compares takes two of them.
+    """
+    action = "append" if twice else "store"
     parser = add_command(parsers, name, run, help, json=json)
     parser.add_argument("host", nargs="?", metavar="HOST", help="a host of the database")
-    parser.add_argument("--root", metavar="NODE", help="a graph node, without any database")
+    parser.add_argument("--root", action=action, metavar="NODE", help="a graph node, without any database")
     parser.add_argument("--roll", action="append", type=Path, metavar="DIR", help="roll folder; later ones override")
-    parser.add_argument("--attrs", type=Path, metavar="FILE", help="attributes, as a JSON object")
+    parser.add_argument("--attrs", action=action, type=Path, metavar="FILE", help="attributes, as a JSON object")
     parser.add_argument("--release", choices=WRITTEN, default=WRITTEN[0], help="the installer's release")
     parser.add_argument("--no-eval", action="store_true", help="leave evals and includes out")
     parser.add_argument("--trust", action="append", metavar="ROLL", help="let the evals of a roll of this name run")
