@@ -78,7 +78,7 @@ def file_of(body: str) -> NodeFile:
 
 def test_an_included_file_is_text_in_which_nothing_means_anything() -> None:
     found = compiled('<post>a <include file="b/c"/> d</post>', **{"b/c": "<x> &amp; &hostname;\n"})
-    assert plain(found) == "a <x> &amp; &hostname;\n d"
+    assert plain(found) == "a <x> &amp; &hostname;\n d\n"
 
 
 def test_an_included_file_is_tags_and_references_where_xml_is_asked_for() -> None:
