@@ -82,9 +82,7 @@ class TagReader:
             element.fail(f"<{element.tag}> is a command of the installer; put it in <main>")
         for inner in element.content:
             if isinstance(inner, Element) and inner.tag in (*SCRIPTS, "main", "package"):
-                element.fail(
-                    f"<{element.tag}> is unknown here, and what it holds would be lost; move <{inner.tag}> out of it"
-                )
+                element.fail(f"<{element.tag}> is unknown here, and <{inner.tag}> would be lost; move that out of it")
         self.remark(element, "tag-unknown", f"<{element.tag}> is unknown and passed by, with all it holds")
 
     def _when(self, element: Element, *names: str) -> tuple[Condition, bool]:
