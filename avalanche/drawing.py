@@ -17,7 +17,7 @@ from avalanche.document import escape_attribute as quoted
 from avalanche.document import escape_text as escaped
 from avalanche.graph import Edge, Traversal
 from avalanche.layout import Layout, Place, lay_out
-from avalanche.ordering import FIRST, HEAD, LAST, TAIL
+from avalanche.ordering import FIRST, LAST
 from avalanche.roll import RollSet
 
 COLOURS = (
@@ -58,7 +58,7 @@ class Drawing:
 
     Args:
         traversal: what a host selects.
-        orders: whether to draw order pairs.
+        orders: whether to draw order pairs; of a traversal, those between nodes that it selected.
     """
 
     def __init__(self, rolls: RollSet, traversal: Traversal | None = None, *, orders: bool = False) -> None:
@@ -265,7 +265,7 @@ class Drawing:
                 left = place.x - panel.width / 2 + chip.x
                 sides[chip.node] = (left, left + chip.width, place.y + chip.y + ROW / 2)
         for order in sorted({(order.head, order.tail) for order in self.graph.orders}):
-            if HEAD in order or TAIL in order or order[0] not in sides or order[1] not in sides:
+            if not set(order) <= self.selected & sides.keys():
                 continue
             (left, right, y), (to_left, to_right, to_y) = sides[order[0]], sides[order[1]]
             x, to_x, bend = (right, to_left, 30) if right <= to_left else (left, to_left, -30)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from avalanche.attributes import Attributes
 from avalanche.condition import Condition
+from avalanche.effects import Effects, Untrusted
 from avalanche.errors import DefinitionError, GraphError
 from avalanche.graph import Edge, Graph, Traversal
-from avalanche.nodefile import NodeFile
-from avalanche.nodesections import PackageSection
+from avalanche.nodefile import NodeFile, read_sections
+from avalanche.nodesections import PackageSection, Section
 from avalanche.ordering import FIRST, FREE, HEAD, LAST, ORDERED, TAIL, Order, Ordering
 from avalanche.roll import RollSet
 
@@ -105,7 +106,10 @@ class Mention:
 
 @dataclass(frozen=True)
 class PackageAnswer:
-    """What the node files say about a package; ``verdict`` is ``asked for``, ``kept out`` or ``not asked for``."""
+    """What the node files say about a package; ``verdict`` is ``asked for``, ``kept out`` or ``not asked for``.
+
+    ``unreadable`` tells of node files that could not be read, and of evals that could not be run.
+    """
 
     package: str
     verdict: str
@@ -127,12 +131,16 @@ def decide(when: Condition, attributes: Attributes) -> Decision:
 class Explainer:
     """Answers questions about one root under one host's attributes.
 
+    Args:
+        effects: the frontend, for evals that ask for packages; without it no roll is trusted.
+
     Raises:
         GraphError: the order pairs form a cycle.
     """
 
-    def __init__(self, rolls: RollSet, root: str, attributes: Attributes) -> None:
+    def __init__(self, rolls: RollSet, root: str, attributes: Attributes, *, effects: Effects | None = None) -> None:
         self.rolls = rolls
+        self.effects = effects or Untrusted()
         self.graph: Graph = rolls.graph
         self.root = root
         self.attributes = attributes
@@ -179,10 +187,18 @@ class Explainer:
         unreadable: list[str] = []
         for node in self.rolls.names:
             try:
-                for file in self.rolls.node(node):
-                    mentions.extend(self._mentions(node, file, name))
+                files = self.rolls.node(node)
             except DefinitionError as error:
                 unreadable.append(str(error))
+                continue
+            for file in files:
+                sections = file.sections
+                if node in self.selected:
+                    try:
+                        sections = read_sections(file, self.attributes, self.effects).sections
+                    except DefinitionError as error:
+                        unreadable.append(str(error))
+                mentions.extend(self._mentions(node, file, sections, name))
         counting = [mention for mention in mentions if mention.counts]
         verdict = "not asked for"
         if counting:
@@ -190,8 +206,8 @@ class Explainer:
         mentions.sort(key=lambda mention: (not mention.counts, mention.file, mention.line))
         return PackageAnswer(name, verdict, tuple(mentions), tuple(unreadable))
 
-    def _mentions(self, node: str, file: NodeFile, name: str) -> Iterator[Mention]:
-        for section in file.sections:
+    def _mentions(self, node: str, file: NodeFile, sections: tuple[Section, ...], name: str) -> Iterator[Mention]:
+        for section in sections:
             if isinstance(section, PackageSection):
                 for request in self._requests(section):
                     if _is_meant(request, section.meta, name):

@@ -212,8 +212,10 @@ class _Reader:
         if root.tag != "graph":
             root.fail(f"a graph file holds <graph>, not <{root.tag}>")
         self.roll = root.get("roll")
-        for name in root.attributes.keys() - {"roll"}:
-            self.remark(root, "attribute-unknown", f"{name}= of <graph> means nothing; remove it")
+        unknown = sorted(root.attributes.keys() - {"roll"})
+        if unknown:
+            more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+            self.remark(root, "attribute-unknown", f"{unknown[0][:80]}={more} of <graph> means nothing; remove it")
         for item, line in zip(root.content, root.lines, strict=True):
             if not isinstance(item, Element):
                 if isinstance(item, Reference) or item.strip():
@@ -282,8 +284,9 @@ class _Reader:
         for wrong, right in (("from", "head"), ("to", "tail")):
             if wrong in element.attributes:
                 element.fail(f"<{element.tag}> has no {wrong}=; write {right}=, or <edge> for what includes what")
-        for name in sorted(element.attributes.keys() - {*names, "gen"}):
-            message = f"{name}= of <{element.tag}> means nothing: an order holds for all hosts; remove it"
+        unknown = sorted(element.attributes.keys() - {*names, "gen"})
+        if unknown:
+            message = f"{unknown[0][:80]}= of <{element.tag}> means nothing: an order holds for all hosts; remove it"
             self.remark(element, "attribute-unknown", message)
 
     def add(self, element: Element, left: str, right: str, when: Condition) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from avalanche.attributes import Attribute, Attributes
+from avalanche.effects import Evaluation, Untrusted
 from avalanche.errors import GraphError
 from avalanche.explain import SECRET, Explainer
-from avalanche.graph import parse_graph
+from avalanche.graph import Graph, parse_graph
 from avalanche.roll import Roll, RollSet, Source
 
 GRAPH = """<graph>
@@ -132,3 +135,44 @@ def test_a_node_file_that_cannot_be_read_does_not_hide_the_answer() -> None:
     found.rolls.rolls[0].nodes["lonely"] = Source("one/nodes/lonely.xml", b"<kickstart>")  # type: ignore[index]
     answer = found.package("vim")
     assert (answer.verdict, len(answer.unreadable)) == ("asked for", 1)
+
+
+class Frontend(Untrusted):
+    """A frontend whose programs all ask for one package."""
+
+    def evaluate(self, evaluation: Evaluation) -> str:
+        return "<package>from-eval</package>"
+
+
+def test_an_eval_may_ask_for_a_package() -> None:
+    body = b'<kickstart><package>vim</package><eval mode="xml">a program</eval></kickstart>'
+    sources = {"r": Source("one/nodes/r.xml", body)}
+    rolls = RollSet([Roll("one", Graph(), sources)])
+    trusting = Explainer(rolls, "r", Attributes(), effects=Frontend())
+    assert trusting.package("from-eval").verdict == "asked for"
+    cautious = Explainer(rolls, "r", Attributes()).package("vim")
+    assert (cautious.verdict, len(cautious.unreadable)) == ("asked for", 1)
+
+
+letters = st.sampled_from("rabcdefg")
+conditions = st.sampled_from(["", "yes", "no", "not no", "n == 3", "unset"])
+graphs = st.lists(st.tuples(letters, letters, conditions).filter(lambda edge: edge[0] != edge[1]), max_size=16)
+VALUES = {"yes": "true", "no": "false", "n": "3"}
+
+
+@given(graphs, letters)
+def test_an_answer_agrees_with_the_traversal(edges: list[tuple[str, str, str]], node: str) -> None:
+    body = "".join(f'<edge from="{a}" to="{b}" cond="{when}"/>' for a, b, when in edges)
+    graph = parse_graph(f"<graph>{body}</graph>".encode(), file="g.xml")
+    sources = {name: Source(f"nodes/{name}.xml", b"<kickstart/>") for name in "rabcdefg"}
+    found = Explainer(RollSet([Roll("one", graph, sources)]), "r", Attributes.of(VALUES))
+    answer = found.node(node)
+    assert answer.selected == (node in graph.traverse("r", VALUES).nodes)
+    reachable = graph.reachable("r")[0]
+    assert bool(answer.obstacles) == (not answer.selected and node in reachable)
+    for path in (answer.path, *answer.obstacles):
+        if path:
+            assert (path[0].edge.source, path[-1].edge.target) == ("r", node)
+            assert all(left.edge.target == right.edge.source for left, right in zip(path, path[1:], strict=False))
+    assert all(step.decision.holds for step in (*answer.path, *answer.others))
+    assert all(any(not step.decision.holds for step in path) for path in answer.obstacles)

@@ -17,7 +17,6 @@ from avalanche.errors import GraphError
 if TYPE_CHECKING:
     from avalanche.explain import Decision, Explainer, Mention, NodeAnswer, OrderAnswer, PackageAnswer, Step
     from avalanche.lint import Finding
-    from avalanche.roll import RollSet
 
 SHOWN = 5  # closed ways that a person is told
 
@@ -47,7 +46,7 @@ def _order(arguments: argparse.Namespace) -> None:
     if arguments.explain:
         _explain_order(arguments, _explainer(source).order(*arguments.explain))
         return
-    nodes = _rolls(source).graph.traverse(source.root, source.attributes).nodes
+    nodes = source.load().graph.traverse(source.root, source.attributes).nodes
     if arguments.json:
         print_json(list(nodes))
     else:
@@ -187,7 +186,7 @@ def _draw(arguments: argparse.Namespace) -> None:
     from avalanche.drawing import Drawing
 
     source = _whole_source_of(arguments)
-    rolls = _rolls(source)
+    rolls = source.load()
     traversal = rolls.graph.traverse(source.root, source.attributes) if source.root else None
     drawing = Drawing(rolls, traversal, orders=arguments.orders)
     output: Path | None = arguments.output
@@ -242,8 +241,5 @@ def _whole_source_of(arguments: argparse.Namespace) -> Source:
 def _explainer(source: Source) -> Explainer:
     from avalanche.explain import Explainer
 
-    return Explainer(_rolls(source), source.root, source.attributes)
-
-
-def _rolls(source: Source) -> RollSet:
-    return source.load()
+    rolls = source.load()
+    return Explainer(rolls, source.root, source.attributes, effects=source.effects(rolls))
