@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 
 from avalanche.attributes import Attributes
-from avalanche.document import Reference, Text
+from avalanche.commands import Standing, standing
+from avalanche.document import Text
+from avalanche.effects import Effects, Untrusted
 from avalanche.errors import NodeFileError, ProfileError
-from avalanche.nodefile import CommandSection, FileSection, NodeFile, PackageSection, ScriptSection
+from avalanche.expansion import resolve
+from avalanche.nodefile import NodeFile, read_sections
+from avalanche.nodesections import CommandSection, CommentSection, FileSection, PackageSection, ScriptSection, Section
 from avalanche.profile import Profile, undefined
+from avalanche.remark import Remark
 from avalanche.roll import RollSet
-from avalanche.sections import Command, FileWrite, Fragment, NodeName, PackageRequest, Script
+from avalanche.sections import Command, Comment, FileWrite, Fragment, NodeName, PackageRequest, Script
 
 
-def compile_profile(rolls: RollSet, root: str, attributes: Attributes, *, release: str = "el9") -> Profile:
+@dataclass(frozen=True)
+class Compilation:
+    """A profile; what is odd about it that no node file shows by itself; and the frontend's files it was made of, with
+    their stamps."""
+
+    profile: Profile
+    remarks: tuple[Remark, ...] = ()
+    reads: tuple[tuple[str, Hashable], ...] = ()
+
+
+def compile_profile(
+    rolls: RollSet,
+    root: str,
+    attributes: Attributes,
+    *,
+    release: str = "el9",
+    effects: Effects | None = None,
+    lax: frozenset[str] = frozenset(),
+) -> Profile:
+    """Compile the profile of a root node for a host: ``compile_rolls`` without its remarks."""
+    return compile_rolls(rolls, root, attributes, release=release, effects=effects, lax=lax).profile
+
+
+def compile_rolls(
+    rolls: RollSet,
+    root: str,
+    attributes: Attributes,
+    *,
+    release: str = "el9",
+    effects: Effects | None = None,
+    lax: frozenset[str] = frozenset(),
+) -> Compilation:
     """Compile the profile of a root node for a host.
 
     Hosts that agree on ``rolls.mentioned(root)`` get equal profiles; references in commands and scripts are left to the
@@ -21,59 +58,97 @@ def compile_profile(rolls: RollSet, root: str, attributes: Attributes, *, releas
 
     Args:
         release: the installer the kickstart is for: ``el9``, ...
+        effects: the frontend, for evals and files of its own; without it no roll is trusted.
+        lax: the rolls whose scripts go on when a command fails, unless they say ``strict`` themselves.
 
     Raises:
         GraphError: a node is unknown (names the edge), or the order of nodes is a cycle.
-        NodeFileError, ConditionError: a node file is malformed, or a value does not fit where it stands.
+        NodeFileError, ConditionError: a node file is malformed, a value does not fit where it stands, or the frontend
+            refuses or fails.
         UndefinedAttribute: a reference names an attribute that the host does not have.
     """
     traversal = rolls.graph.traverse(root, attributes)
-    collected = _Collector(attributes)
+    collected = _Collector(attributes, release, effects or Untrusted(), lax)
     for name in traversal.nodes:
         for file in rolls.node(name, included_by=traversal.included_by.get(name)):
             collected.add(file)
-    profile = Profile(
-        root=root,
-        release=release,
-        nodes=tuple(collected.nodes),
-        commands=tuple(collected.commands),
-        packages=tuple(collected.packages),
-        pre=tuple(collected.pre),
-        post=tuple(collected.post),
-    )
+    profile = collected.profile(root)
     for node, reference in profile.references():
-        if reference.name not in attributes:
+        if reference.name in attributes:
+            continue
+        if not reference.optional:
             raise undefined(reference, attributes, file=collected.files[node])
-    return profile
+        message = f"<var name={reference.name!r}> was not set, and is no attribute: nothing stands there"
+        collected.remarks.add(Remark(collected.files[node], reference.line, "var-unset", message))
+    return Compilation(profile, tuple(sorted(collected.remarks)), tuple(dict.fromkeys(collected.reads)))
 
 
 class _Collector:
     """Gathers the sections whose conditions hold."""
 
-    def __init__(self, attributes: Attributes) -> None:
+    def __init__(self, attributes: Attributes, release: str, effects: Effects, lax: frozenset[str]) -> None:
         self.attributes = attributes
+        self.release = release
+        self.effects = effects
+        self.lax = lax
+        self.remarks: set[Remark] = set()
+        self.reads: list[tuple[str, Hashable]] = []
         self.files: dict[str, str] = {}
         self.nodes: list[NodeName] = []
+        self.comments: list[Comment] = []
         self.commands: list[Command] = []
         self.packages: list[PackageRequest] = []
-        self.pre: list[Script] = []
-        self.post: list[Script] = []
+        self.scripts: dict[str, list[Script]] = {"pre": [], "post": [], "boot-pre": [], "boot-post": []}
+
+    def profile(self, root: str) -> Profile:
+        return Profile(
+            root=root,
+            release=self.release,
+            nodes=tuple(self.nodes),
+            commands=tuple(self.commands),
+            packages=tuple(self.packages),
+            pre=tuple(self.scripts["pre"]),
+            post=tuple(self.scripts["post"]),
+            boot_pre=tuple(self.scripts["boot-pre"]),
+            boot_post=tuple(self.scripts["boot-post"]),
+            comments=tuple(self.comments),
+        )
 
     def add(self, file: NodeFile) -> None:
         self.files[file.name] = file.file
         self.nodes.append(NodeName(file.name, file.path, file.roll))
-        for section in file.sections:
+        reading = read_sections(file, self.attributes, self.effects)
+        self.remarks.update(reading.remarks)
+        self.reads.extend(reading.reads)
+        for section in reading.sections:
             if not section.when.holds(self.attributes):
                 continue
             try:
-                if isinstance(section, CommandSection):
-                    self.commands.append(Command(section.command, section.text, file.name, section.line))
-                elif isinstance(section, PackageSection):
-                    self.packages.extend(self._packages(section, file))
-                else:
-                    self._add_script(section, file)
+                self._add(section, file)
             except ProfileError as error:
                 raise NodeFileError(error.message, file=file.file, line=error.line or section.line) from None
+
+    def _add(self, section: Section, file: NodeFile) -> None:
+        if isinstance(section, CommandSection):
+            self._add_command(section, file)
+        elif isinstance(section, PackageSection):
+            self.packages.extend(self._packages(section, file))
+        elif isinstance(section, CommentSection):
+            self.comments.append(Comment(section.text, file.name, section.line))
+        else:
+            self._add_script(section, file)
+
+    def _add_command(self, section: CommandSection, file: NodeFile) -> None:
+        name = section.command
+        found = Standing.KNOWN if name == "include" else standing(name, self.release)
+        if found is Standing.KNOWN:
+            self.commands.append(Command(name, section.text, file.name, section.line))
+        elif found is Standing.GONE:
+            message = f"<{name}> is left out: the installer of {self.release} has no use for it any more"
+            self.remarks.add(Remark(file.file, section.line, "command-gone", message))
+        elif found is not Standing.SOURCE:  # of which the node file's own remarks tell
+            message = f"the installer of {self.release} does not know <{name}>; put a condition on it, as release='...'"
+            raise NodeFileError(message, file=file.file, line=section.line)
 
     def _packages(self, section: PackageSection, file: NodeFile) -> Iterator[PackageRequest]:
         text = self._resolve(section.names, file)
@@ -84,41 +159,46 @@ class _Collector:
                 yield PackageRequest(name, section.meta, section.disable, file.name, file.path, section.line)
 
     def _add_script(self, section: ScriptSection, file: NodeFile) -> None:
-        parts = tuple(
-            self._file(part, file) if isinstance(part, FileSection) else part
-            for part in section.parts
-            if isinstance(part, Fragment) or part.when.holds(self.attributes)
-        )
+        parts: list[Fragment | FileWrite] = []
+        for part in section.parts:
+            if isinstance(part, Fragment):
+                parts.append(part)
+            elif part.when.holds(self.attributes):
+                parts.extend(self._files(part, file))
         if parts:
-            script = Script(parts, file.name, section.line, section.interpreter, section.chroot)
-            (self.pre if section.kind == "pre" else self.post).append(script)
+            strict = file.roll not in self.lax if section.strict is None else section.strict
+            script = Script(tuple(parts), file.name, section.line, section.interpreter, section.chroot, strict)
+            self.scripts[section.kind].append(script)
 
-    def _file(self, section: FileSection, file: NodeFile) -> FileWrite:
-        resolve: Callable[[Text | None], str | None] = lambda text: None if text is None else self._resolve(text, file)  # noqa: E731
+    def _files(self, section: FileSection, file: NodeFile) -> Iterator[FileWrite]:
+        """Yield what a ``<file>`` writes: with ``expr=`` a command's output, and then the text if there is any."""
+        append = section.mode == "append"
         try:
-            return FileWrite(
+            written = FileWrite(
                 name=self._resolve(section.name, file),
                 text=section.text,
                 line=section.line,
                 mode=section.mode,
-                owner=resolve(section.owner),
-                perms=resolve(section.perms),
+                owner=self._optional(section.owner, file),
+                perms=self._optional(section.perms, file),
                 vars=section.vars,
+                source=self._optional(section.source, file),
+                encoding=section.encoding,
+                keep=section.keep,
             )
+            if section.expr is not None and section.expr.strip():
+                mode = "append-output" if append else "output"
+                yield FileWrite(
+                    written.name, section.expr, section.line, mode, written.owner, written.perms, keep=written.keep
+                )
+            if section.expr is None or section.text:
+                yield written
         except ProfileError as error:
             raise ProfileError(error.message, file=file.file, line=section.line) from None
 
+    def _optional(self, text: Text | None, file: NodeFile) -> str | None:
+        return None if text is None else self._resolve(text, file)
+
     def _resolve(self, text: Text, file: NodeFile) -> str:
         """Put values in the place of references that have to be known here: they become part of the profile's bytes."""
-
-        def value(reference: Reference) -> str:
-            if reference.name not in self.attributes:
-                raise undefined(reference, self.attributes, file=file.file)
-            if self.attributes.attribute(reference.name).secret:
-                message = (
-                    f"&{reference.name}; is secret; a secret can stand in commands, scripts and texts of files only"
-                )
-                raise NodeFileError(message, file=file.file, line=reference.line)
-            return self.attributes[reference.name]
-
-        return text.fill(value)
+        return resolve(text, self.attributes, file=file.file)

@@ -51,7 +51,7 @@ class OneOf:
         return found is not None and any(_equal(found, value) for value in self.values)
 
     def __str__(self) -> str:
-        return f"{self.name} in {', '.join(self.values)}"
+        return f'{self.name}="{", ".join(self.values)}"'
 
 
 @dataclass(frozen=True)
@@ -245,6 +245,16 @@ class _Compiler:
 def truth(value: Value) -> bool:
     """Say whether a value counts as true: text by Rocks' words and numbers, None and '' as false."""
     return bool(_typed(value)) if isinstance(value, str) else bool(value)
+
+
+def looks_like(text: str) -> str:
+    """Say what a text counts as: ``truth value``, ``number``, ``version`` or ``word``."""
+    typed = _typed(text)
+    if isinstance(typed, bool):
+        return "truth value"
+    if not isinstance(typed, str):
+        return "number"
+    return "version" if _version(text) is not None else "word"
 
 
 def _typed(text: str) -> Value:

@@ -17,7 +17,8 @@ import tomllib
 
 from avalanche.errors import ConfigError
 
-RELEASES = ("el9",)
+RELEASES = ("el9", "el10", "fedora")  # that can be installed: their installers' Python runs the agent
+WRITTEN = (*RELEASES, "el8", "el7")  # that kickstarts can be written for, to look at
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 
@@ -82,6 +83,19 @@ class ClusterConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RollsConfig:
+    """What the rolls may do, by their names.
+
+    Attributes:
+        trusted: their evals run on this machine, as nobody, and they may read its files.
+        lax: their scripts go on when a command fails, unless they say otherwise themselves.
+    """
+
+    trusted: tuple[str, ...] = ()
+    lax: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """How the frontend logs."""
 
@@ -96,6 +110,7 @@ class Config:
     frontend: FrontendConfig = FrontendConfig()
     tracker: TrackerConfig = TrackerConfig()
     cluster: ClusterConfig = ClusterConfig()
+    rolls: RollsConfig = RollsConfig()
     log: LogConfig = LogConfig()
 
     @property
@@ -122,7 +137,13 @@ def parse_config(text: str, *, file: str) -> Config:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
-    tables = {"frontend": FrontendConfig, "tracker": TrackerConfig, "cluster": ClusterConfig, "log": LogConfig}
+    tables = {
+        "frontend": FrontendConfig,
+        "tracker": TrackerConfig,
+        "cluster": ClusterConfig,
+        "rolls": RollsConfig,
+        "log": LogConfig,
+    }
     _check_names(file, "table", document, tables)
     values = {name: _table(file, name, document.get(name, {}), kind) for name, kind in tables.items()}
     return Config(**values)
@@ -227,6 +248,8 @@ _READERS: Mapping[tuple[str, str], Callable[[object], object]] = {
     ("tracker", "registry"): _text,
     ("cluster", "name"): _text,
     ("cluster", "release"): _choice(RELEASES),
+    ("rolls", "trusted"): _list_of(_text),
+    ("rolls", "lax"): _list_of(_text),
     ("log", "level"): _choice(LOG_LEVELS),
     ("log", "format"): _choice(LOG_FORMATS),
 }

@@ -27,7 +27,7 @@ _OPEN, _CLOSE = "\ue000", "\ue001"
 _MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
 _TOKEN = re.compile(
     # What has no end goes to the end: to look for it again from every next beginning would take quadratic time.
-    r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|&#(?P<code>x[0-9a-fA-F]+|[0-9]+);|&(?P<name>[A-Za-z_][A-Za-z0-9_.-]*);",
+    r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|(?P<declaration><\?xml\s.*?(?:\?>|\Z))|&#(?P<code>x[0-9a-fA-F]+|[0-9]+);|&(?P<name>[A-Za-z_][A-Za-z0-9_.-]*);",
     re.DOTALL,
 )
 _ENCODING = re.compile(r"\A\s*<\?xml[^>]*?\bencoding\s*=\s*[\"']([A-Za-z0-9._-]*)[\"']")
@@ -35,10 +35,14 @@ _ENCODING = re.compile(r"\A\s*<\?xml[^>]*?\bencoding\s*=\s*[\"']([A-Za-z0-9._-]*
 
 @dataclass(frozen=True)
 class Reference:
-    """The place of an attribute's value: ``&name;`` on a line of a node file."""
+    """The place of an attribute's value: ``&name;`` on a line of a node file.
+
+    ``optional``: where the attribute has no value, nothing stands there (Rocks' ``<var name="..."/>``).
+    """
 
     name: str
     line: int
+    optional: bool = False
 
     def __post_init__(self) -> None:
         assert REFERENCE_NAME.fullmatch(self.name), self.name
@@ -257,6 +261,15 @@ def parse_document(
     return reader.root
 
 
+def parse_fragment(text: str, *, file: str, size: int = 1 << 20) -> Element:
+    """Read what stands between two tags of a node file: text, elements and references, in a ``<fragment>``.
+
+    Raises:
+        DefinitionError: as ``parse_document``.
+    """
+    return parse_document(f"<fragment>{text}</fragment>".encode(), file=file, size=size, references=True)
+
+
 def _decode(data: bytes, file: str) -> str:
     try:
         text = data.decode("utf-8-sig")
@@ -282,6 +295,9 @@ def _mark(text: str, file: str) -> str:
             )
 
     def replace(token: re.Match[str]) -> str:
+        if token["declaration"] is not None:
+            # Rocks drops such a line wherever it stands. A processing instruction of another name is refused later.
+            return token[0] if token.start() == 0 else re.sub("[^\n]", " ", token[0])
         if token["code"] is not None:
             # int() of a very long run of digits is slow; no character needs more than seven.
             digits = token["code"].lstrip("x").lstrip("0")[:9] or "0"

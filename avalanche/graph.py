@@ -7,44 +7,43 @@ every host, and alphabetical where nothing else is asked for.
 
 from __future__ import annotations
 
-import heapq
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from avalanche.condition import ALWAYS, CONDITIONS, Condition, parse_when
-from avalanche.document import Element, parse_document
+from avalanche.document import Element, Reference, parse_document
 from avalanche.errors import DefinitionError, GraphError
+from avalanche.ordering import HEAD, TAIL, Order, Ordering
+from avalanche.remark import Remark
 
-HEAD, TAIL = "HEAD", "TAIL"  # zone markers: what is before HEAD comes first of all, what is after TAIL last
 NODE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
+WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 IGNORED = frozenset({"description", "changelog", "copyright"})
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """``source`` includes ``target`` whenever ``when`` holds."""
+    """``source`` includes ``target`` whenever ``when`` holds.
+
+    ``is_pair`` tells that it was written with both ``from=`` and ``to=``; it means the same, but did not in Rocks.
+    """
 
     source: str
     target: str
     when: Condition = ALWAYS
     file: str = ""
     line: int = 0
+    is_pair: bool = False
 
     def __str__(self) -> str:
         return f"{self.source} -> {self.target}"
 
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """``head`` takes effect before ``tail``."""
-
-    head: str
-    tail: str
-    file: str = ""
-    line: int = 0
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}" if self.file else "by definition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +66,15 @@ class Traversal:
 class Graph:
     """Edges and order pairs of one graph file, or of all of them.
 
-    Raises:
-        GraphError: the order pairs form a cycle; the message prints it with the place of each pair.
+    ``remarks`` tell what was passed by, ``faults`` what is wrong; a graph with faults says less than its author meant.
     """
 
     edges: tuple[Edge, ...] = ()
     orders: tuple[Order, ...] = ()
     roll: str | None = field(default=None, compare=False)
+    remarks: tuple[Remark, ...] = field(default=(), compare=False)
+    faults: tuple[DefinitionError, ...] = field(default=(), compare=False)
+    words: frozenset[str] = field(default=frozenset(), compare=False)  # of the descriptions
 
     def __repr__(self) -> str:
         return f"<Graph {len(self.edges)} edges, {len(self.orders)} order pairs>"
@@ -85,6 +86,9 @@ class Graph:
         return cls(
             tuple(edge for graph in found for edge in graph.edges),
             tuple(order for graph in found for order in graph.orders),
+            remarks=tuple(remark for graph in found for remark in graph.remarks),
+            faults=tuple(fault for graph in found for fault in graph.faults),
+            words=frozenset[str]().union(*(graph.words for graph in found)),
         )
 
     @property
@@ -93,13 +97,30 @@ class Graph:
         return frozenset(name for edge in self.edges for name in (edge.source, edge.target))
 
     def traverse(self, root: str, attributes: Mapping[str, str]) -> Traversal:
-        """Select the nodes of a root under a host's attributes, and order them."""
+        """Select the nodes of a root under a host's attributes, and order them.
+
+        Raises:
+            GraphError: the order pairs form a cycle; the message prints it with the place of each pair.
+        """
         included_by = self._reach(root, attributes)
-        ranks = self.ranks
-        # Nodes that no order pair speaks of stand together, by name, between the ordered ones and those after TAIL.
-        free = (_FREE, 0)
-        nodes = sorted({root, *included_by}, key=lambda name: (*ranks.get(name, free), name))
-        return Traversal(tuple(nodes), included_by)
+        return Traversal(tuple(sorted({root, *included_by}, key=self.ordering.key)), included_by)
+
+    def select(self, root: str, attributes: Mapping[str, str]) -> frozenset[str]:
+        """Return the nodes of a root under a host's attributes, in no order."""
+        return frozenset({root, *self._reach(root, attributes)})
+
+    @cached_property
+    def ordering(self) -> Ordering:
+        return Ordering(self.orders)
+
+    def outgoing(self, node: str) -> tuple[Edge, ...]:
+        """Return the edges that leave a node, in an order of their own."""
+        return self._outgoing.get(node, ())
+
+    def incoming(self, node: str) -> tuple[Edge, ...]:
+        """Return the edges that lead to a node, in an order of their own."""
+        found = (edge for edges in self._outgoing.values() for edge in edges if edge.target == node)
+        return tuple(sorted(found, key=_content))
 
     def reachable(self, root: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return the nodes that a root may select under any attributes, and the attributes that decide."""
@@ -127,82 +148,11 @@ class Graph:
         found: dict[str, list[Edge]] = defaultdict(list)
         for edge in self.edges:
             found[edge.source].append(edge)
-        key = lambda edge: (edge.target, edge.file, edge.line, str(edge.when))  # noqa: E731
-        return {source: tuple(sorted(edges, key=key)) for source, edges in found.items()}
-
-    @cached_property
-    def ranks(self) -> dict[str, tuple[int, int]]:
-        """Zone and place of every node that an order pair speaks of.
-
-        Raises:
-            GraphError: the pairs form a cycle.
-        """
-        after: dict[str, set[str]] = defaultdict(set)
-        for order in self.orders:
-            after[order.head].add(order.tail)
-        after[HEAD].add(TAIL)
-        before: dict[str, set[str]] = defaultdict(set)
-        for head, tails in after.items():
-            for tail in tails:
-                before[tail].add(head)
-        first, last = _closure(HEAD, before), _closure(TAIL, after)
-        zones = {name: _FIRST if name in first else _LAST if name in last else _ORDERED for name in {*after, *before}}
-        # Kahn's algorithm; the heap takes what is ready by zone, then by name.
-        waiting = {name: len(before[name]) for name in zones}
-        ready = [(zones[name], name) for name, count in waiting.items() if not count]
-        heapq.heapify(ready)
-        ranks: dict[str, tuple[int, int]] = {}
-        while ready:
-            zone, name = heapq.heappop(ready)
-            ranks[name] = (zone, len(ranks))
-            for tail in after.get(name, ()):
-                waiting[tail] -= 1
-                if not waiting[tail]:
-                    heapq.heappush(ready, (zones[tail], tail))
-        if len(ranks) < len(zones):
-            raise self._cycle({name for name in zones if name not in ranks})
-        return {name: rank for name, rank in ranks.items() if name not in (HEAD, TAIL)}
-
-    def _cycle(self, stuck: set[str]) -> GraphError:
-        pairs: dict[str, list[Order]] = defaultdict(list)
-        for order in (*self.orders, Order(HEAD, TAIL)):
-            if order.head in stuck and order.tail in stuck:
-                pairs[order.tail].append(order)
-        # Every stuck node waits for another stuck one: walk back until a node comes again.
-        walked: list[Order] = []
-        seen: dict[str, int] = {}
-        name = min(stuck)
-        while name not in seen:
-            seen[name] = len(walked)
-            walked.append(min(pairs[name], key=lambda order: (order.head, order.file, order.line)))
-            name = walked[-1].head
-        cycle = walked[seen[name] :][::-1]
-        first = min(range(len(cycle)), key=lambda index: cycle[index].head)
-        cycle = cycle[first:] + cycle[:first]
-        steps = "".join(f" -> {pair.tail} ({_place(pair)})" for pair in cycle)
-        placed = next(pair for pair in cycle if pair.file)
-        return GraphError(
-            f"the order of nodes is a cycle: {cycle[0].head}{steps}; remove one of these pairs",
-            file=placed.file,
-            line=placed.line,
-        )
+        return {source: tuple(sorted(edges, key=_content)) for source, edges in found.items()}
 
 
-_FIRST, _ORDERED, _FREE, _LAST = range(4)
-
-
-def _closure(start: str, step: Mapping[str, set[str]]) -> set[str]:
-    found: set[str] = set()
-    waiting = [start]
-    while waiting:
-        fresh = step.get(waiting.pop(), set()) - found
-        found |= fresh
-        waiting.extend(fresh)
-    return found - {HEAD, TAIL}
-
-
-def _place(pair: Order) -> str:
-    return f"{pair.file}:{pair.line}" if pair.file else "by definition"
+def _content(edge: Edge) -> tuple[str, str, str, int, str]:
+    return edge.target, edge.source, edge.file, edge.line, str(edge.when)
 
 
 # --- reading ---
@@ -216,95 +166,154 @@ def parse_graph(data: bytes, *, file: str, roll: str = "") -> Graph:
         roll: the roll's name where the file itself does not say one.
 
     Raises:
-        GraphError: it is malformed, has an unknown tag, or a pair of a node with itself; names the line.
+        GraphError: it is malformed, or an edge or order pair in it is; names the line.
         ConditionError: a condition cannot be understood.
     """
+    graph = survey_graph(data, file=file, roll=roll)
+    if graph.faults:
+        raise graph.faults[0]
+    return graph
+
+
+def survey_graph(data: bytes, *, file: str, roll: str = "") -> Graph:
+    """Read what can be read of a graph file; every edge or order pair that is wrong is one of the ``faults``."""
+    reader = _Reader(file)
     try:
         root = parse_document(data, file=file, references=True)
-        return _read_graph(root, roll)
+        reader.read(root)
     except DefinitionError as error:
-        if type(error) is not DefinitionError:
-            raise
-        raise GraphError(error.message, file=error.file, line=error.line) from None
+        reader.faults.append(_as_graph_error(error))
+        return Graph(roll=roll or None, faults=tuple(reader.faults))
+    return Graph(
+        tuple(reader.edges),
+        tuple(reader.orders),
+        reader.roll or roll or None,
+        tuple(reader.remarks),
+        tuple(reader.faults),
+        frozenset(reader.words),
+    )
 
 
-def _read_graph(root: Element, roll: str) -> Graph:
-    if root.tag != "graph":
-        root.fail(f"a graph file holds <graph>, not <{root.tag}>")
-    root.allow("roll")
-    edges: list[Edge] = []
-    orders: list[Order] = []
-    for element in root.children():
-        if element.tag == "edge":
-            edges.extend(_read_edges(element))
-        elif element.tag == "order":
-            orders.extend(_read_orders(element))
-        elif element.tag not in IGNORED:
-            element.fail(f"<{element.tag}> is unknown here; a graph holds edge, order, {', '.join(sorted(IGNORED))}")
-    return Graph(tuple(edges), tuple(orders), root.get("roll") or roll or None)
+def _as_graph_error(error: DefinitionError) -> DefinitionError:
+    if type(error) is not DefinitionError:
+        return error
+    return GraphError(error.message, file=error.file, line=error.line)
 
 
-def _read_edges(element: Element) -> Iterator[Edge]:
-    when = _checked(element, "from", "to")
-    for source, target, child in _pairs(element, "from", "to"):
-        for name in (source, target):
-            if name in (HEAD, TAIL):
-                child.fail(f"{name} is a mark for <order>, not a node; remove the edge")
-        inner = _checked(child) if child is not element else ALWAYS
-        yield Edge(source, target, when & inner, child.file, child.line)
+class _Reader:
+    """Collects edges and order pairs; what Rocks passes by is a remark, what cannot be meant is a fault."""
 
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.roll: str | None = None
+        self.edges: list[Edge] = []
+        self.orders: list[Order] = []
+        self.remarks: list[Remark] = []
+        self.faults: list[DefinitionError] = []
+        self.words: set[str] = set()
 
-def _read_orders(element: Element) -> Iterator[Order]:
-    _refuse_gen(element)
-    element.allow("head", "tail")
-    for head, tail, child in _pairs(element, "head", "tail"):
-        if child is not element:
-            _refuse_gen(child)
-            child.allow()
-        if head == TAIL and tail == HEAD:
-            child.fail("TAIL cannot stand before HEAD")
-        yield Order(head, tail, child.file, child.line)
+    def read(self, root: Element) -> None:
+        if root.tag != "graph":
+            root.fail(f"a graph file holds <graph>, not <{root.tag}>")
+        self.roll = root.get("roll")
+        unknown = sorted(root.attributes.keys() - {"roll"})
+        if unknown:
+            more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+            self.remark(root, "attribute-unknown", f"{unknown[0][:80]}={more} of <graph> means nothing; remove it")
+        for item, line in zip(root.content, root.lines, strict=True):
+            if not isinstance(item, Element):
+                if isinstance(item, Reference) or item.strip():
+                    shown = f"&{item.name};" if isinstance(item, Reference) else item.strip().split("\n")[0][:40]
+                    self.remarks.append(
+                        Remark(self.file, line, "text-passed-by", f"the text {shown!r} means nothing here")
+                    )
+            elif item.tag in ("edge", "order"):
+                self.read_pairs(item)
+            elif item.tag == "description":
+                self.words.update(word for part in item.content if isinstance(part, str) for word in WORD.findall(part))
+            elif item.tag not in IGNORED:
+                known = ("edge", "order", *sorted(IGNORED))
+                self.remark(item, "tag-unknown", f"<{item.tag}> means nothing here; a graph holds {', '.join(known)}")
 
+    def read_pairs(self, element: Element) -> None:
+        """Read an edge or an order; what is wrong with one of its children does not hide the others."""
+        first, second = ("from", "to") if element.tag == "edge" else ("head", "tail")
+        try:
+            self.check(element, first, second)
+            when = parse_when(element) if element.tag == "edge" else ALWAYS
+            fixed = {
+                kind: _name(element, kind, element.get(kind)) for kind in (first, second) if kind in element.attributes
+            }
+            children = tuple(element.children())
+            if len(fixed) == 2:
+                self.add(element, fixed[first], fixed[second], when)
+            elif not fixed:
+                element.fail(
+                    f"<{element.tag}> needs {first}= and {second}=, or one of them and children of the other kind"
+                )
+            elif not children:
+                wanted = second if first in fixed else first
+                self.remark(
+                    element,
+                    "pair-ignored",
+                    f"<{element.tag}> has no {wanted}, so it says nothing; name one, or remove it",
+                )
+        except DefinitionError as error:
+            self.faults.append(_as_graph_error(error))
+            return
+        for child in children:
+            try:
+                self.read_child(element, child, fixed, when)
+            except DefinitionError as error:
+                self.faults.append(_as_graph_error(error))
 
-def _checked(element: Element, *names: str) -> Condition:
-    _refuse_gen(element)
-    element.allow(*names, *CONDITIONS)
-    return parse_when(element)
-
-
-def _refuse_gen(element: Element) -> None:
-    if "gen" in element.attributes:
-        element.fail("gen= is not supported yet; remove it")
-
-
-def _pairs(element: Element, first: str, second: str) -> Iterator[tuple[str, str, Element]]:
-    """Yield the pairs of an edge or order: two attributes, or one attribute and children of the other kind."""
-    fixed = {kind: _name(element, kind, element.get(kind)) for kind in (first, second) if kind in element.attributes}
-    children = tuple(element.children())
-    if len(fixed) == 2:
-        yield _pair(element, fixed[first], fixed[second])
-    elif not (fixed and children):
-        element.fail(f"<{element.tag}> needs {first}= and {second}=, or one of them and children of the other kind")
-    for child in children:
+    def read_child(self, element: Element, child: Element, fixed: Mapping[str, str], when: Condition) -> None:
+        first, second = ("from", "to") if element.tag == "edge" else ("head", "tail")
         if child.tag not in (first, second) or (child.tag in fixed and len(fixed) == 1):
             wanted = second if first in fixed else first
             child.fail(f"<{child.tag}> cannot stand in this <{element.tag}>; it takes <{wanted}>")
+        self.check(child)
+        inner = parse_when(child) if element.tag == "edge" else ALWAYS
         name = _name(child, child.tag, child.text().plain)
-        if child.tag == second:
-            yield _pair(child, fixed[first], name)
+        pair = (fixed[first], name) if child.tag == second else (name, fixed[second])
+        self.add(child, *pair, when & inner)
+
+    def check(self, element: Element, *names: str) -> None:
+        if "gen" in element.attributes:
+            self.remark(element, "gen-ignored", "gen= means nothing; remove it")
+        if element.tag in ("edge", "to", "from"):
+            # A condition that is misspelt must not be taken for none.
+            element.allow(*names, "gen", *CONDITIONS)
+            return
+        for wrong, right in (("from", "head"), ("to", "tail")):
+            if wrong in element.attributes:
+                element.fail(f"<{element.tag}> has no {wrong}=; write {right}=, or <edge> for what includes what")
+        unknown = sorted(element.attributes.keys() - {*names, "gen"})
+        if unknown:
+            message = f"{unknown[0][:80]}= of <{element.tag}> means nothing: an order holds for all hosts; remove it"
+            self.remark(element, "attribute-unknown", message)
+
+    def add(self, element: Element, left: str, right: str, when: Condition) -> None:
+        is_edge = element.tag in ("edge", "to", "from")
+        if left == right:
+            self.remark(element, "self-pair", f"{left} is paired with itself, which says nothing; remove the pair")
+        elif is_edge:
+            for name in (left, right):
+                if name in (HEAD, TAIL):
+                    element.fail(f"{name} is a mark for <order>, not a node; remove the edge")
+            self.edges.append(Edge(left, right, when, element.file, element.line, element.tag == "edge"))
         else:
-            yield _pair(child, name, fixed[second])
+            if (left, right) == (TAIL, HEAD):
+                element.fail("TAIL cannot stand before HEAD")
+            self.orders.append(Order(left, right, element.file, element.line))
 
-
-def _pair(element: Element, left: str, right: str) -> tuple[str, str, Element]:
-    if left == right:
-        element.fail(f"{left} is paired with itself; remove the pair")
-    return left, right, element
+    def remark(self, element: Element, code: str, message: str) -> None:
+        self.remarks.append(Remark(self.file, element.line, code, message))
 
 
 def _name(element: Element, kind: str, value: str | None) -> str:
     if value is None:
-        element.fail("an attribute reference cannot name a node; use a condition")
+        element.fail("an attribute reference cannot name a node: write an edge per value, with a condition")
     name = value.strip()
     if not NODE_NAME.fullmatch(name):
         shown = f"{kind} {name!r} is no node name" if name else f"{kind} names no node"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from avalanche.errors import KickstartRefused
 
-HANDLERS = {"el9": "RHEL9", "el10": "RHEL10", "fedora": "F43"}
+HANDLERS = {"el9": "RHEL9", "el10": "RHEL10", "fedora": "F43", "el8": "RHEL8", "el7": "RHEL7"}
 
 _PLACE = re.compile(r"^The following problem occurred on line [0-9]+ of the kickstart file: ")
 _NODE = re.compile(r"# from .*?: (?P<file>.*?)(?: line [0-9]+)? \(roll ")

@@ -22,7 +22,7 @@ from avalanche.attributes import Attributes
 from avalanche.document import Reference
 from avalanche.errors import KickstartRefused
 from avalanche.profile import Profile
-from avalanche.sections import BASH, SHELLS, FileWrite, NodeName, Script
+from avalanche.sections import BASH, SHELLS, Comment, FileWrite, NodeName, Script
 
 REPOSITORY = "http://127.0.0.1:7070/"  # the agent's proxy (docs/protocol.md, section 8)
 AGENT = "/run/avalanche/agent.pyz"
@@ -30,6 +30,8 @@ LOGS = "/var/log/avalanche"  # on the installed system; anaconda makes the folde
 TARGET = "/mnt/sysroot"  # where the installer mounts the installed system
 FAILED = f"{LOGS}/failed"  # what the first failed post says; reported by %onerror
 TRACE = f"{LOGS}/trace.sh"
+BOOT = "/usr/lib/avalanche/boot"  # on the installed system: the <boot> scripts, until they have run
+SUPPORTING = {"el7": "", "el8": " --excludeWeakdeps"}  # how older releases leave weak dependencies out
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def render(profile: Profile, attributes: Attributes) -> str:
     renderer = _Renderer(profile, attributes)
     return _template().render(
         profile=profile,
+        comments=[_comment(line) for comment in profile.comments for line in renderer.comment(comment)],
+        weak=SUPPORTING.get(profile.release, " --exclude-weakdeps"),
         repository=REPOSITORY,
         agent=AGENT,
         logs=LOGS,
@@ -74,6 +78,10 @@ def render(profile: Profile, attributes: Attributes) -> str:
         commands=list(renderer.commands()),
         packages=_packages(profile),
         posts=[renderer.post(index, script) for index, script in enumerate(profile.post, start=1)],
+        boot=renderer.boot(),
+        boot_folder=BOOT,
+        boot_run=_data("boot-run.sh"),
+        boot_unit={order: _data(f"boot-{order}.service") for order in ("pre", "post")},
     )
 
 
@@ -88,7 +96,7 @@ def pre_scripts(profile: Profile, attributes: Attributes) -> tuple[PreScript, ..
     return tuple(renderer.pre(script) for script in profile.pre)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _data(name: str) -> str:
     source = pkgutil.get_data("avalanche", f"templates/{name}")
     assert source is not None, name
@@ -120,7 +128,10 @@ class _Renderer:
         self.profile = profile
 
     def value(self, reference: Reference) -> str:
-        return self.attributes[reference.name]
+        return self.attributes.get(reference.name, "") if reference.optional else self.attributes[reference.name]
+
+    def comment(self, comment: Comment) -> list[str]:
+        return comment.text.strip().fill(self.value).splitlines()
 
     def commands(self) -> Iterator[tuple[NodeName, list[str]]]:
         for node, commands in groupby(self.profile.commands, key=lambda command: command.node):
@@ -137,16 +148,32 @@ class _Renderer:
         node = self.nodes[script.node]
         system = "" if script.chroot else TARGET
         log = f"{system}{LOGS}/{index:02}-{script.node}.log"
-        trace = f"source {system}{TRACE} {shlex.quote(node.file)} {script.line} || exit\n"
+        how = "" if script.strict else " lax"
+        trace = f"source {system}{TRACE} {shlex.quote(node.file)} {script.line}{how} || exit\n"
         return Post(node, script.line, script.chroot, log, _protect(trace + self.shell(script)))
 
     def pre(self, script: Script) -> PreScript:
         node = self.nodes[script.node]
         if script.interpreter not in SHELLS:
             return PreScript(node.name, node.file, script.line, script.interpreter, self.other(script))
-        # What it says on its standard error is reported by who runs it.
-        place = f"avalanche_file={shlex.quote(node.file)} avalanche_line={script.line} avalanche_failed=/dev/null\n"
-        return PreScript(node.name, node.file, script.line, BASH, place + _data("trace.sh") + self.shell(script))
+        return PreScript(node.name, node.file, script.line, BASH, self.alone(script))
+
+    def alone(self, script: Script) -> str:
+        """Write a script with its own tracing; what it says on its standard error is reported by who runs it."""
+        file = shlex.quote(self.nodes[script.node].file)
+        place = f"avalanche_file={file} avalanche_line={script.line} avalanche_lax={'' if script.strict else 'lax'}\n"
+        keep = "avalanche_failed=/dev/null avalanche_lapses=/dev/null avalanche_originals=\n"
+        return place + keep + _data("trace.sh") + self.shell(script)
+
+    def boot(self) -> list[tuple[str, str]]:
+        """Write the ``<boot>`` scripts: pairs of a path under the boot folder, and the block that writes it."""
+        written = []
+        for order, scripts in (("pre", self.profile.boot_pre), ("post", self.profile.boot_post)):
+            for index, script in enumerate(scripts, start=1):
+                name = f"{order}.d/{index:02}-{script.node}"
+                path = shlex.quote(f"{BOOT}/{name}")
+                written.append((order, _protect(f"cat > {path} {_heredoc(self.alone(script))}\n")))
+        return written
 
     def shell(self, script: Script) -> str:
         """Write what bash has to do for a script."""
@@ -165,10 +192,8 @@ class _Renderer:
 
     def foreign(self, script: Script) -> Iterator[str]:
         """Write the body to a file for its interpreter: bash stays in charge, to trace and record."""
-        body = _ended(self.other(script))
-        delimiter = _delimiter(body)
         yield "avalanche_body=$(mktemp /tmp/avalanche.XXXXXX)\n"
-        yield f"cat > \"$avalanche_body\" << '{delimiter}'\n{body}{delimiter}\n"
+        yield f'cat > "$avalanche_body" {_heredoc(_ended(self.other(script)))}\n'
         yield f'{_shift(script.line)}{script.interpreter} "$avalanche_body"\nrm -f "$avalanche_body"\n'
 
     def other(self, script: Script) -> str:
@@ -180,37 +205,57 @@ class _Renderer:
     def file(self, part: FileWrite) -> str:
         """Write a block that writes a file, as one compound command: it may stand wherever a command may."""
         name = shlex.quote(part.name)
-        sign = ">" if part.mode == "create" else ">>"
         folder = shlex.quote(part.name.rpartition("/")[0] or "/")
         first = [f"mkdir -p {folder}"]
+        if part.keep:
+            first.append(f"avalanche_keep {name}")
         if part.perms is not None:
             first.append(f"(umask 077; : >> {name})")  # nobody else reads it before its mode is set
-        first.append(self.write(part, f"{sign} {name}"))
+        first.append(self.write(part, name))
         rest = []
         if part.owner is not None:
             rest.append(f"chown {shlex.quote(part.owner.replace('.', ':'))} {name}")
         if part.perms is not None:
-            rest.append(f"chmod {part.perms} {name}")
+            rest.append(f"chmod {shlex.quote(part.perms)} {name}")
         last = _shift(part.line) + "; ".join(rest) + "\n" if rest else ""
         return "{ " + _shift(part.line) + "; ".join(first) + "\n" + last + "}\n"
 
-    def write(self, part: FileWrite, redirection: str) -> str:
+    def write(self, part: FileWrite, name: str) -> str:
+        redirection = f"{'>>' if part.mode.startswith('append') else '>'} {name}"
+        if part.mode == "pipe":
+            return self.pipe(part, name)
+        if part.mode in ("output", "append-output"):
+            return "{ " + _ended(quoting.fill_script(part.text, self.value)) + "} " + redirection
         if not part.text:
             return f": {redirection}"
+        return self.text(part, redirection)
+
+    def text(self, part: FileWrite, redirection: str) -> str:
         if part.vars == "expanded":
             text = _ended(quoting.fill_script(part.text, self.value, heredoc=True))
-            delimiter = _delimiter(text)
-            return f"cat {redirection} << {delimiter}\n{text}{delimiter}"
+            return f"cat {redirection} {_heredoc(text, quote=False)}"
         text = part.text.fill(self.value)
+        if part.encoding is not None:
+            return f"avalanche_decode {redirection} {_heredoc(_ended(text))}"
         if not text.endswith("\n"):
             return f"printf %s {quoting.ansi(text)} {redirection}"
-        delimiter = _delimiter(text)
-        return f"cat {redirection} << '{delimiter}'\n{text}{delimiter}"
+        return f"cat {redirection} {_heredoc(text)}"
+
+    def pipe(self, part: FileWrite, name: str) -> str:
+        """Send a file, or ``src=``, through the commands that the text is; the file keeps its owner and mode."""
+        commands = _ended(quoting.fill_script(part.text, self.value)) if part.text.strip() else "cat\n"
+        source = name if part.source is None else shlex.quote(part.source)
+        begin = f"avalanche_pipe=$(mktemp /tmp/avalanche.XXXXXX); cat {source} | {{\n"
+        return f'{begin}{commands}}} > "$avalanche_pipe"; cat "$avalanche_pipe" > {name}; rm -f "$avalanche_pipe"'
 
     def refuse(self, node: str, refused: quoting.Refused) -> KickstartRefused:
         name = refused.reference.name
         message = f"the attribute {name} cannot stand here: {refused.why}"
         return KickstartRefused(message, file=self.nodes[node].file, line=refused.reference.line)
+
+
+def _comment(line: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in line).strip()
 
 
 def _shift(line: int) -> str:
@@ -220,6 +265,13 @@ def _shift(line: int) -> str:
 
 def _ended(text: str) -> str:
     return text if text.endswith("\n") else text + "\n"
+
+
+def _heredoc(text: str, *, quote: bool = True) -> str:
+    """Write a here-document of a text that ends its last line."""
+    delimiter = _delimiter(text)
+    sign = f"'{delimiter}'" if quote else delimiter
+    return f"<< {sign}\n{text}{delimiter}"
 
 
 def _delimiter(text: str) -> str:

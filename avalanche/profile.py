@@ -8,21 +8,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Optional, TypeVar, Union
 
 from avalanche import document
 from avalanche.attributes import Attributes
 from avalanche.document import Element, Reference, Text
 from avalanche.errors import DefinitionError, ProfileError, UndefinedAttribute
-from avalanche.sections import BASH, NODE, Command, FileWrite, Fragment, NodeName, PackageRequest, Script, require
-from avalanche.tokens import MAXIMUM_TEXT
+from avalanche.membership import Membership
+from avalanche.sections import (
+    BASH,
+    NODE,
+    Command,
+    Comment,
+    FileWrite,
+    Fragment,
+    NodeName,
+    PackageRequest,
+    Script,
+    require,
+)
 
 __all__ = [
     "Command",
+    "Comment",
     "FileWrite",
     "Fragment",
     "Installation",
+    "Membership",
     "NodeName",
     "PackageRequest",
     "Profile",
@@ -39,12 +52,17 @@ MAX_SIZE = 4 << 20  # bytes
 MAX_DEPTH = 16
 MAX_ELEMENTS = 100_000
 
-Section = Union[Command, PackageRequest, Script]
+Section = Union[Comment, Command, PackageRequest, Script]
+SCRIPTS = ("pre", "post", "boot-pre", "boot-post")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The sections of a host's installation, each kind in the order in which it takes effect."""
+    """The sections of a host's installation, each kind in the order in which it takes effect.
+
+    ``boot_pre`` and ``boot_post`` run when the installed system boots for the first time: before its services, and
+    after them.
+    """
 
     root: str
     release: str
@@ -53,14 +71,18 @@ class Profile:
     packages: tuple[PackageRequest, ...] = ()
     pre: tuple[Script, ...] = ()
     post: tuple[Script, ...] = ()
+    boot_pre: tuple[Script, ...] = ()
+    boot_post: tuple[Script, ...] = ()
+    comments: tuple[Comment, ...] = ()
 
     def __post_init__(self) -> None:
         for value in (self.root, self.release):
             require(NODE.fullmatch(value), f"{value!r} is no name of a root node or release")
-        require(all(script.chroot for script in self.pre), "chroot is no property of <pre>")
+        others = (*self.pre, *self.boot_pre, *self.boot_post)
+        require(all(script.chroot for script in others), "chroot is a property of <post> only")
         files = {node.name: node.file for node in self.nodes}
         require(len(files) == len(self.nodes), "a node is named twice")
-        sections: tuple[Section, ...] = (*self.commands, *self.packages, *self.pre, *self.post)
+        sections: tuple[Section, ...] = (*self.comments, *self.commands, *self.packages, *self.scripts)
         for section in sections:
             require(
                 section.node in files, f"a section names the node {section.node!r}, which the profile does not list"
@@ -68,6 +90,11 @@ class Profile:
             require(section.line >= 1, "lines are counted from 1")
         for package in self.packages:
             require(package.file == files[package.node], f"package {package.name} names another file than its node")
+
+    @property
+    def scripts(self) -> tuple[Script, ...]:
+        """All scripts: pre, post, boot."""
+        return (*self.pre, *self.post, *self.boot_pre, *self.boot_post)
 
     def node(self, name: str) -> NodeName:
         """Return the node of this name."""
@@ -94,9 +121,10 @@ class Profile:
 
     def references(self) -> Iterator[tuple[str, Reference]]:
         """Yield every attribute reference with the name of its node, in order of effect."""
-        for command in self.commands:
-            yield from ((command.node, reference) for reference in command.text.references)
-        for script in (*self.pre, *self.post):
+        texts: tuple[Union[Comment, Command], ...] = (*self.comments, *self.commands)
+        for section in texts:
+            yield from ((section.node, reference) for reference in section.text.references)
+        for script in self.scripts:
             for text in script.texts:
                 yield from ((script.node, reference) for reference in text.references)
 
@@ -107,7 +135,7 @@ class Profile:
             UndefinedAttribute: the first that has none; names the node file, the line and the closest known names.
         """
         for node, reference in self.references():
-            if reference.name not in attributes:
+            if reference.name not in attributes and not reference.optional:
                 raise undefined(reference, attributes, file=self.node(node).file)
 
     def to_xml(self) -> bytes:
@@ -134,6 +162,8 @@ def _write(profile: Profile) -> Iterator[str]:
     yield tag("profile", version=VERSION, root=profile.root, release=profile.release)
     for node in profile.nodes:
         yield _empty("node", name=node.name, file=node.file, roll=node.roll)
+    for comment in profile.comments:
+        yield f"{tag('debug', node=comment.node, line=str(comment.line))}{_mixed(comment.text)}</debug>"
     for command in profile.commands:
         start = tag("main", command=command.command, node=command.node, line=str(command.line))
         yield f"{start}{_mixed(command.text)}</main>"
@@ -146,7 +176,7 @@ def _write(profile: Profile) -> Iterator[str]:
             node=package.node,
             line=str(package.line),
         )
-    for kind, scripts in (("pre", profile.pre), ("post", profile.post)):
+    for kind, scripts in zip(SCRIPTS, (profile.pre, profile.post, profile.boot_pre, profile.boot_post)):
         for script in scripts:
             yield from _write_script(kind, script)
     yield "</profile>\n"
@@ -159,6 +189,7 @@ def _write_script(kind: str, script: Script) -> Iterator[str]:
         line=str(script.line),
         interpreter=script.interpreter if script.interpreter != BASH else None,
         chroot=None if script.chroot else "false",
+        strict=None if script.strict else "false",
     )
     for part in script.parts:
         if isinstance(part, Fragment):
@@ -172,6 +203,9 @@ def _write_script(kind: str, script: Script) -> Iterator[str]:
                 owner=part.owner,
                 perms=part.perms,
                 vars=part.vars if part.vars != "literal" else None,
+                src=part.source,
+                encoding=part.encoding,
+                keep=None if part.keep else "false",
             )
             yield f"{start}{_mixed(part.text)}</file>"
     yield f"</{kind}>"
@@ -187,7 +221,8 @@ def _mixed(text: Text) -> str:
         if isinstance(part, str):
             written.append(document.escape_text(part))
         else:
-            written.append(_empty("ref", name=part.name, line=str(part.line)))
+            optional = "true" if part.optional else None
+            written.append(_empty("ref", name=part.name, line=str(part.line), optional=optional))
     return "".join(written)
 
 
@@ -228,7 +263,7 @@ def _read_profile(element: Element) -> Profile:
     _expect(element, "profile", "version", "root", "release")
     if element.get("version") != VERSION:
         element.fail(f"profile of version {element.get('version')!r}; this program reads version {VERSION}")
-    kinds: dict[str, list[Element]] = {"node": [], "main": [], "package": [], "pre": [], "post": []}
+    kinds: dict[str, list[Element]] = {kind: [] for kind in ("node", "debug", "main", "package", *SCRIPTS)}
     latest = 0
     for child in element.children():
         if child.tag not in kinds:
@@ -250,6 +285,9 @@ def _read_profile(element: Element) -> Profile:
             packages=tuple(_checked(child, lambda child: _read_package(child, files)) for child in kinds["package"]),
             pre=tuple(_checked(child, _read_script) for child in kinds["pre"]),
             post=tuple(_checked(child, _read_script) for child in kinds["post"]),
+            boot_pre=tuple(_checked(child, _read_script) for child in kinds["boot-pre"]),
+            boot_post=tuple(_checked(child, _read_script) for child in kinds["boot-post"]),
+            comments=tuple(_checked(child, _read_comment) for child in kinds["debug"]),
         ),
     )
 
@@ -258,6 +296,11 @@ def _read_node(element: Element) -> NodeName:
     _expect(element, "node", "name", "file", "roll")
     _expect_empty(element)
     return NodeName(_needed(element, "name"), _needed(element, "file"), _needed(element, "roll"))
+
+
+def _read_comment(element: Element) -> Comment:
+    _expect(element, "debug", "node", "line")
+    return Comment(_read_text(element), _needed(element, "node"), _line(element))
 
 
 def _read_command(element: Element) -> Command:
@@ -276,10 +319,10 @@ def _read_package(element: Element, files: dict[str, str]) -> PackageRequest:
 
 
 def _read_script(element: Element) -> Script:
-    _expect(element, element.tag, "node", "line", "interpreter", "chroot")
+    _expect(element, element.tag, "node", "line", "interpreter", "chroot", "strict")
     line = _line(element)
-    if element.tag == "pre" and element.get("chroot") is not None:
-        element.fail("<pre> takes no chroot")
+    if element.tag != "post" and element.get("chroot") is not None:
+        element.fail(f"<{element.tag}> takes no chroot")
     parts: tuple[Union[Fragment, FileWrite], ...]
     if element.tag == "pre" and not any(isinstance(item, Element) and item.tag != "ref" for item in element.content):
         text = _read_text(element)
@@ -287,14 +330,21 @@ def _read_script(element: Element) -> Script:
     else:
         parts = tuple(_checked(child, lambda child: _read_part(child, line)) for child in element.children())
     interpreter = element.get("interpreter") or BASH
-    return Script(parts, _needed(element, "node"), line, interpreter, _flag(element, "chroot", default=True))
+    return Script(
+        parts,
+        _needed(element, "node"),
+        line,
+        interpreter,
+        _flag(element, "chroot", default=True),
+        _flag(element, "strict", default=True),
+    )
 
 
 def _read_part(element: Element, line: int) -> Union[Fragment, FileWrite]:
     if element.tag == "text":
         _expect(element, "text", "line")
         return Fragment(_read_text(element), _line(element) if "line" in element.attributes else line)
-    _expect(element, "file", "name", "mode", "line", "owner", "perms", "vars")
+    _expect(element, "file", "name", "mode", "line", "owner", "perms", "vars", "src", "encoding", "keep")
     return FileWrite(
         name=_needed(element, "name"),
         text=_read_text(element),
@@ -303,6 +353,9 @@ def _read_part(element: Element, line: int) -> Union[Fragment, FileWrite]:
         owner=element.get("owner"),
         perms=element.get("perms"),
         vars=element.get("vars") or "literal",
+        source=element.get("src"),
+        encoding=element.get("encoding"),
+        keep=_flag(element, "keep", default=True),
     )
 
 
@@ -310,12 +363,12 @@ def _read_text(element: Element) -> Text:
     parts: list[Union[str, Reference]] = []
     for item in element.content:
         if isinstance(item, Element):
-            _expect(item, "ref", "name", "line")
+            _expect(item, "ref", "name", "line", "optional")
             _expect_empty(item)
             name = _needed(item, "name")
             if not document.REFERENCE_NAME.fullmatch(name):
                 item.fail(f"{name!r} is no attribute name")
-            parts.append(Reference(name, _line(item)))
+            parts.append(Reference(name, _line(item), _flag(item, "optional")))
         else:
             parts.append(item)
     return Text(tuple(parts))
@@ -354,34 +407,6 @@ def _flag(element: Element, name: str, *, default: bool = False) -> bool:
 
 
 # --- the installation document ---
-
-
-@dataclass(frozen=True)
-class Membership:
-    """What a host needs to fetch from others (docs/protocol.md, section 9).
-
-    Attributes:
-        trackers: their base addresses, in the order in which they are tried.
-        token: the host's swarm token.
-        peer_key: checks the tickets of those who fetch from this host; 64 hexadecimal digits.
-    """
-
-    trackers: tuple[str, ...]
-    token: str = field(repr=False)
-    peer_key: str = field(repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.trackers or not all(map(_TRACKER.fullmatch, self.trackers)):
-            raise ValueError(f"trackers={' '.join(self.trackers)!r} are not base addresses with http://")
-        if len(self.token) > MAXIMUM_TEXT or not _TOKEN.fullmatch(self.token):
-            raise ValueError("token is no swarm token")
-        if not _PEER_KEY.fullmatch(self.peer_key):
-            raise ValueError("peer-key is not 64 lower-case hexadecimal digits")
-
-
-_TRACKER = re.compile(r"http://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_PEER_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,17 @@ def fill_script(text: Text, value: Value, *, heredoc: bool = False) -> str:
 def fill_command(text: Text, value: Value) -> str:
     """Insert values into the words of a kickstart command, which are split by ``shlex`` rules.
 
+    A command that is one reference, to a value that begins with ``-``, takes the value as its options: what else could
+    ``<bootloader>&Bootloader;</bootloader>`` mean?
+
     Raises:
         Refused: a value would not stay the text it is.
     """
+    if len(text.parts) == 1 and text.references:
+        reference = text.references[0]
+        options = _one_line(reference, value(reference))
+        if options.startswith("-"):
+            return _options(reference, options)
     written = ""
     for part in text.parts:
         if isinstance(part, str):
@@ -69,6 +77,14 @@ def fill_command(text: Text, value: Value) -> str:
             inserted = _one_line(part, value(part))
             written += inserted if SAFE.fullmatch(inserted) else _in_command(part, inserted, written)
     return written
+
+
+def _options(reference: Reference, options: str) -> str:
+    try:
+        shlex.split(options)
+    except ValueError as error:
+        raise Refused(reference, f"the value cannot be split into options: {error}") from None
+    return options
 
 
 def fill_other(text: Text, value: Value) -> str:

@@ -17,13 +17,15 @@ from avalanche.errors import ProfileError
 
 BASH = "/bin/bash"
 SHELLS = frozenset({BASH, "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"})  # bash runs them all, to trace failures
-FILE_MODES = ("create", "append")
+# The text of a pipe is a command that the file goes through; that of the outputs, a command that writes the file.
+FILE_MODES = ("create", "append", "pipe", "output", "append-output")
 FILE_VARS = ("literal", "expanded")
 
 _INTERPRETER = re.compile(r"/[A-Za-z0-9_./+-]+")
-_PERMS = re.compile(r"[0-7]{3,4}")
+_PERMS = re.compile(r"[0-7]{3,4}|[ugoa]*[-+=][rwxXst]*(,[ugoa]*[-+=][rwxXst]*)*")
 _OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*([.:][A-Za-z0-9_][A-Za-z0-9_-]*)?")
 _COMMAND = re.compile(r"[a-z][a-z0-9]*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/=\n]*")
 NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+@-]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9/*?][A-Za-z0-9_.+*?~:/^()\[\]-]*")
 _GROUP = re.compile(r"\^?[A-Za-z0-9][A-Za-z0-9_.+~:/&()'-]*( [A-Za-z0-9_.+~:/&()'][A-Za-z0-9_.+~:/&()'-]*)*")
@@ -47,6 +49,10 @@ def _require_characters(text: Text, where: str) -> None:
             require(found is None, f"{where} holds {found}, which XML cannot carry; encode it, e.g. as base64")
 
 
+def _is_file_path(name: str) -> bool:
+    return name.startswith("/") and not name.endswith("/") and all(character.isprintable() for character in name)
+
+
 @dataclass(frozen=True)
 class NodeName:
     """A node file that is part of the profile. ``file`` is its path in the roll."""
@@ -59,6 +65,18 @@ class NodeName:
         require(NODE.fullmatch(self.name), f"{self.name!r} is no node name")
         for value in (self.file, self.roll):
             require(value and value.isprintable(), f"{value!r} cannot name a file or a roll")
+
+
+@dataclass(frozen=True)
+class Comment:
+    """Text of a ``<debug>``: comments at the kickstart's top."""
+
+    text: Text
+    node: str
+    line: int
+
+    def __post_init__(self) -> None:
+        _require_characters(self.text, "<debug>")
 
 
 @dataclass(frozen=True)
@@ -96,7 +114,13 @@ class PackageRequest:
 
 @dataclass(frozen=True)
 class FileWrite:
-    """A ``<file>`` of a script: the file is there, with this text, when the script goes on."""
+    """A ``<file>`` of a script: the file is there, with this text, when the script goes on.
+
+    Attributes:
+        source: the file that a pipe reads instead of the one it writes.
+        encoding: ``base64`` when the text is that of the content's bytes.
+        keep: what was there before any script wrote it is kept once, as the original.
+    """
 
     name: str
     text: Text
@@ -105,16 +129,27 @@ class FileWrite:
     owner: Optional[str] = None
     perms: Optional[str] = None
     vars: str = "literal"
+    source: Optional[str] = None
+    encoding: Optional[str] = None
+    keep: bool = True
 
     def __post_init__(self) -> None:
-        absolute = self.name.startswith("/") and not self.name.endswith("/")
-        one_line = all(character.isprintable() for character in self.name)
-        require(absolute and one_line, f"<file name={self.name!r}>: name is the absolute path of a file")
+        require(_is_file_path(self.name), f"<file name={self.name!r}>: name is the absolute path of a file")
         require(self.mode in FILE_MODES, f"<file mode={self.mode!r}>: mode is one of {', '.join(FILE_MODES)}")
         require(self.vars in FILE_VARS, f"<file vars={self.vars!r}>: vars is one of {', '.join(FILE_VARS)}")
+        if self.source is not None:
+            require(self.mode == "pipe", f"<file src={self.source!r}> goes with mode='pipe' only")
+            require(_is_file_path(self.source), f"<file src={self.source!r}>: src is the absolute path of a file")
+        require(
+            self.encoding in (None, "base64"), f"<file encoding={self.encoding!r}>: the encoding is base64, or none"
+        )
+        if self.encoding is not None:
+            content = self.text.plain
+            require(content is not None and _BASE64.fullmatch(content), f"<file name={self.name!r}> is not base64")
+            require(self.mode == "create", "an encoded <file> has mode='create'")
         require(
             self.perms is None or _PERMS.fullmatch(self.perms),
-            f"<file perms={self.perms!r}>: write octal digits, as 0644",
+            f"<file perms={self.perms!r}>: write octal digits, as 0644, or letters, as u=rw,go=r",
         )
         require(
             self.owner is None or _OWNER.fullmatch(self.owner), f"<file owner={self.owner!r}>: write USER or USER:GROUP"
@@ -135,10 +170,11 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Script:
-    """A ``<pre>`` or ``<post>``: fragments and files in order, run by an interpreter.
+    """A ``<pre>``, ``<post>`` or ``<boot>``: fragments and files in order, run by an interpreter.
 
-    ``chroot`` is false for a ``<post>`` that runs outside the installed system. A ``<pre>`` always does; it has true
-    here.
+    Attributes:
+        chroot: false for a ``<post>`` that runs outside the installed system; a ``<pre>`` does in any case.
+        strict: whether a command that fails ends the script, and the installation.
     """
 
     parts: tuple[Union[Fragment, FileWrite], ...]
@@ -146,6 +182,7 @@ class Script:
     line: int
     interpreter: str = BASH
     chroot: bool = True
+    strict: bool = True
 
     def __post_init__(self) -> None:
         require(

@@ -132,7 +132,7 @@ def test_the_profile_depends_on_what_is_mentioned_only() -> None:
             NodeFileError,
             ":2: <file name='relative'>: name is the absolute path",
         ),
-        ("<post><file name='/a' perms='u+x'>x</file></post>", NodeFileError, "write octal digits"),
+        ("<post><file name='/a' perms='rwx'>x</file></post>", NodeFileError, "write octal digits"),
         ("<post><file name='/a' owner='a b'>x</file></post>", NodeFileError, "write USER or USER:GROUP"),
         ("<post><file name='/&secret;'>x</file></post>", NodeFileError, "&secret; is secret"),
         ("<package>&secret;</package>", NodeFileError, "&secret; is secret"),

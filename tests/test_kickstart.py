@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -17,9 +18,9 @@ from pykickstart.version import makeVersion
 from avalanche.attributes import Attributes
 from avalanche.document import Reference, Text
 from avalanche.errors import KickstartRefused, UndefinedAttribute
-from avalanche.judge import judge_kickstart
+from avalanche.judge import HANDLERS, judge_kickstart
 from avalanche.kickstart import LOGS, TARGET, pre_scripts, render
-from avalanche.profile import Command, FileWrite, Fragment, NodeName, PackageRequest, Profile, Script
+from avalanche.profile import Command, Comment, FileWrite, Fragment, NodeName, PackageRequest, Profile, Script
 
 NODES = (NodeName("a", "nodes/a.xml", "site"), NodeName("b", "nodes/b.xml", "site"))
 ATTRIBUTES = Attributes.of({"hostname": "compute-0-0", "words": "a $(id) 'b'"})
@@ -30,9 +31,16 @@ def text(*parts: Any) -> Text:
     return Text(tuple(parts))
 
 
-def script(*parts: Any, interpreter: str = "/bin/bash", chroot: bool = True, node: str = "a", line: int = 5) -> Script:
+def script(
+    *parts: Any,
+    interpreter: str = "/bin/bash",
+    chroot: bool = True,
+    node: str = "a",
+    line: int = 5,
+    strict: bool = True,
+) -> Script:
     made = tuple(Fragment(text(part), 10) if isinstance(part, str) else part for part in parts)
-    return Script(made, node, line, interpreter, chroot)
+    return Script(made, node, line, interpreter, chroot, strict)
 
 
 def profile(**sections: Any) -> Profile:
@@ -238,6 +246,236 @@ def test_no_body_breaks_out_of_its_section(found: list[tuple[str, str, str]]) ->
         (False, True, KS_SCRIPT_POST),
     ]  # fmt: skip
     assert handler.packages.packageList == []
+
+
+def test_a_lax_script_goes_on_and_tells_what_failed(tmp_path: Path) -> None:
+    for program in ("false\necho went on $unset\n(exit 4)\n", "false || true\nfalse\necho went on\nexit 4\n"):
+        made = profile(post=(script(program, line=9, strict=False),))
+        done = run(bodies(render(made, ATTRIBUTES))[0], tmp_path)
+        assert done.returncode == 0
+        assert "went on" in done.stdout
+        assert said(tmp_path) is None
+    lapses = tmp_path.joinpath("logs", "lapses").read_text().splitlines()
+    assert lapses == [
+        "nodes/a.xml:10: a command failed with status 1", "nodes/a.xml:12: a command failed with status 4",
+        "nodes/a.xml:9: a command failed with status 4", "nodes/a.xml:11: a command failed with status 1",
+        "nodes/a.xml:9: a command failed with status 4",
+    ]  # fmt: skip
+
+
+def test_a_lax_script_for_another_interpreter_goes_on_too(tmp_path: Path) -> None:
+    made = profile(post=(script("raise SystemExit(4)\n", interpreter="/usr/bin/python3", strict=False),))
+    assert run(bodies(render(made, ATTRIBUTES))[0], tmp_path).returncode == 0
+    assert said(tmp_path) is None
+    assert "nodes/a.xml:5: a command failed with status 4" in tmp_path.joinpath("logs", "lapses").read_text()
+
+
+def test_files_are_written_in_every_mode(tmp_path: Path) -> None:
+    def at(name: str) -> str:
+        return f"{tmp_path}/{name}"
+
+    tmp_path.joinpath("p").write_text("b\na\n")
+    tmp_path.joinpath("q").write_text("d\nc\n")
+    tmp_path.joinpath("p").chmod(0o640)
+    made = profile(
+        post=(
+            script(
+                FileWrite(at("a"), text("T\n"), 3),
+                FileWrite(at("a"), text("U\n"), 4, mode="append"),
+                FileWrite(at("e"), text(), 5),
+                FileWrite(at("c"), text("echo ", WORDS), 6, mode="output"),
+                FileWrite(at("a"), text("echo V"), 7, mode="append-output"),
+                FileWrite(at("p"), text("sort\n"), 8, mode="pipe"),
+                FileWrite(at("r"), text("sort |\nhead -n1"), 9, mode="pipe", source=at("q"), perms="u=rw,go="),
+                FileWrite(at("same"), text(), 10, mode="pipe", source=at("q")),
+                FileWrite(at("k"), text("AP8=\n"), 11, encoding="base64"),
+            ),
+        )
+    )
+    done = run(bodies(render(made, ATTRIBUTES))[0], tmp_path)
+    assert done.returncode == 0, done.stdout
+    found = {name: tmp_path.joinpath(name).read_bytes() for name in ("a", "e", "c", "p", "r", "same", "k")}
+    assert found == {
+        "a": b"T\nU\nV\n", "e": b"", "c": b"a $(id) 'b'\n", "p": b"a\nb\n", "r": b"c\n", "same": b"d\nc\n",
+        "k": b"\x00\xff",
+    }  # fmt: skip
+    assert tmp_path.joinpath("p").stat().st_mode & 0o777 == 0o640
+    assert tmp_path.joinpath("r").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_makes_a_file_may_fail_and_is_told(tmp_path: Path) -> None:
+    for mode, commands in (("output", "false"), ("pipe", "false"), ("pipe", "cat > /dev/null; false")):
+        tmp_path.joinpath("x").write_text("x\n")
+        made = profile(post=(script(FileWrite(f"{tmp_path}/x", text(commands), 21, mode=mode)),))
+        assert run(bodies(render(made, ATTRIBUTES))[0], tmp_path).returncode == 1, (mode, commands)
+        told = said(tmp_path)
+        assert told is not None
+        assert re.fullmatch(r"nodes/a\.xml:2[0-9]: the script failed with status 1", told)
+        tmp_path.joinpath("logs", "failed").unlink()
+
+
+def test_the_original_of_a_file_is_kept_once(tmp_path: Path) -> None:
+    for name in ("old", "left"):
+        tmp_path.joinpath(name).write_text("as packaged\n")
+    tmp_path.joinpath("old").chmod(0o600)
+    names = [f"{tmp_path}/{name}" for name in ("old", "new", "left")]
+    made = profile(
+        post=tuple(
+            script(
+                FileWrite(names[0], text(f"{number}\n"), 3),
+                FileWrite(names[1], text(f"{number}\n"), 4, mode="append"),
+                FileWrite(names[2], text(f"{number}\n"), 5, keep=False),
+            )
+            for number in (1, 2)
+        )
+    )
+    for body in bodies(render(made, ATTRIBUTES)):
+        assert run(body, tmp_path).returncode == 0
+    kept = tmp_path / "logs" / "originals" / str(tmp_path).lstrip("/")
+    assert sorted(path.name for path in kept.iterdir()) == ["new.new", "old"]
+    assert kept.joinpath("old").read_text() == "as packaged\n"
+    assert kept.joinpath("old").stat().st_mode & 0o777 == 0o600
+    assert tmp_path.joinpath("logs", "originals").stat().st_mode & 0o077 == 0
+
+
+def test_boot_scripts_run_once_at_the_first_boot_and_again_when_they_fail(tmp_path: Path) -> None:
+    made = profile(
+        boot_pre=(
+            script(f"echo pre $(id -u) >> {tmp_path}/out\n", FileWrite(f"{tmp_path}/%end", text("%end\nEOF\n"), 4)),
+        ),
+        boot_post=(
+            script(f"echo post '$HOME' >> {tmp_path}/out\n", node="b"),
+            script(f"echo again >> {tmp_path}/out\ntest -e {tmp_path}/ready\n"),
+        ),
+    )
+    rendered = render(made, ATTRIBUTES)
+    assert judge_kickstart(rendered, release="el9") == ()
+    (install,) = bodies(rendered)
+    root = tmp_path / "root"
+    (root / "etc/systemd/system").mkdir(parents=True)
+    moved = install.replace("/usr/lib/avalanche", f"{root}/usr/lib/avalanche").replace(
+        "/etc/systemd", f"{root}/etc/systemd"
+    )
+    program = f'systemctl() {{ echo systemctl "$@"; }}\n{moved}'
+    done = subprocess.run(["/bin/bash", "-c", program], stdout=subprocess.PIPE, text=True, check=True, timeout=30)
+    assert done.stdout.split() == [
+        "systemctl", "enable", "avalanche-boot-pre.service", "systemctl", "enable", "avalanche-boot-post.service",
+    ]  # fmt: skip
+    assert not tmp_path.joinpath("out").exists()
+
+    def boot() -> list[int]:
+        statuses = []
+        for order in ("pre", "post"):
+            unit = root.joinpath("etc/systemd/system", f"avalanche-boot-{order}.service").read_text()
+            command = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)[0].split()
+            statuses.append(subprocess.run(command, check=False, timeout=30, stderr=subprocess.DEVNULL).returncode)
+        return statuses
+
+    assert boot() == [0, 1]
+    assert tmp_path.joinpath("out").read_text() == "pre 0\npost $HOME\nagain\n".replace("pre 0", f"pre {os.getuid()}")
+    assert tmp_path.joinpath("%end").read_text() == "%end\nEOF\n"
+    tmp_path.joinpath("ready").touch()
+    assert boot() == [0, 0]
+    assert boot() == [0, 0]
+    assert tmp_path.joinpath("out").read_text().splitlines()[3:] == ["again"]
+
+
+def test_comments_stand_at_the_top_and_nothing_in_them_is_more(tmp_path: Path) -> None:
+    attributes = Attributes.of({"words": "x\n%packages\nevil\u2028rootpw x", "hostname": "h"})
+    made = profile(comments=(Comment(text("one\n  two ", WORDS), "a", 3),))
+    rendered = render(made, attributes)
+    assert "# one\n# two x\n# %packages\n# evil\n# rootpw x\n" in rendered
+    assert judge_kickstart(rendered, release="el9") == ()
+
+
+@pytest.mark.parametrize("release", HANDLERS)
+def test_every_release_s_installer_takes_what_is_written_for_it(release: str) -> None:
+    made = Profile(
+        "a", release, NODES,
+        commands=(Command("lang", text("C"), "a", 2), Command("bootloader", text("--location=mbr"), "a", 3)),
+        packages=(PackageRequest("z", False, False, "a", "nodes/a.xml", 6),),
+        post=(script("true\n"), script("true\n", chroot=False, strict=False)),
+        boot_pre=(script("true\n"),),
+    )  # fmt: skip
+    assert judge_kickstart(render(made, ATTRIBUTES), release=release) == ()
+
+
+def test_a_reference_without_a_value_that_need_not_have_one_is_nothing() -> None:
+    made = profile(
+        commands=(Command("lang", text("C", Reference("nix", 3, optional=True)), "a", 3),),
+        post=(script(Fragment(text("echo [", Reference("nix", 4, optional=True), "]\n"), 4)),),
+    )
+    rendered = render(made, ATTRIBUTES)
+    assert "\nlang C\n" in rendered
+    assert "echo [" in rendered
+
+
+def test_a_command_that_is_one_reference_takes_its_value_as_options() -> None:
+    attributes = Attributes.of({"words": '--location=mbr --append="a b"', "hostname": "-x 'y"})
+    command = Command("bootloader", text(WORDS), "a", 9)
+    assert parsed(render(profile(commands=(command,)), attributes)).bootloader.appendLine == "a b"
+    with pytest.raises(KickstartRefused, match="cannot be split into options"):
+        render(profile(commands=(Command("bootloader", text(HOSTNAME), "a", 9),)), attributes)
+
+
+SCRIPT_LINES = st.lists(
+    st.sampled_from(["echo", "%end", "%post", "  %packages", "", "EOF", "#x", "%include /x", "%", "a\\\\", "é\u2028%"])
+    | CONTENT.map(lambda found: found.replace("\ufffe", "").replace("\uffff", "")),
+    max_size=6,
+).map("\n".join)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    programs=st.lists(st.tuples(SCRIPT_LINES, st.booleans(), st.booleans()), max_size=4),
+    boots=st.lists(SCRIPT_LINES, max_size=1),
+    packages=st.lists(st.tuples(st.sampled_from(["a", "b-c", "c++"]), st.booleans()), max_size=5),
+    languages=st.lists(st.sampled_from(["C", "en_US.UTF-8"]), max_size=3),
+)
+def test_what_pykickstart_reads_is_what_the_profile_says(
+    programs: list[tuple[str, bool, bool]],
+    boots: list[str],
+    packages: list[tuple[str, bool]],
+    languages: list[str],
+) -> None:
+    made = profile(
+        commands=tuple(Command("lang", text(language), "a", 2) for language in languages),
+        packages=tuple(PackageRequest(name, False, disable, "a", "nodes/a.xml", 3) for name, disable in packages),
+        post=tuple(script(found, chroot=chroot, strict=strict) for found, chroot, strict in programs if found),
+        boot_pre=tuple(script(found) for found in boots if found),
+        comments=tuple(Comment(text(found), "a", 4) for found in boots),
+    )
+    handler = parsed(render(made, ATTRIBUTES))
+    assert handler.lang.lang == (languages[-1] if languages else "")
+    assert sorted(handler.packages.packageList) == sorted(package.name for package in made.requested)
+    assert sorted(handler.packages.excludedList) == sorted(package.name for package in made.excluded)
+    _, *posts, _, last = handler.scripts
+    boot = [posts.pop()] if made.boot_pre else []
+    assert [(post.inChroot, post.type, post.errorOnFail) for post in posts] == [
+        (wanted.chroot, KS_SCRIPT_POST, True) for wanted in made.post
+    ]
+    assert last.interp == "/usr/bin/python3"
+    wanted_bodies = [f"{wanted.parts[0].text.plain}" for wanted in (*made.post, *made.boot_pre[:1])]
+    for post, wanted_body in zip((*posts, *boot), wanted_bodies):
+        assert wanted_body in plain(post.script)
+
+
+ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"\\": b"\\", b"'": b"'"}
+
+
+def plain(body: str) -> str:
+    """Return a section's program, decoded if it is written as one ``eval $'...'``."""
+    _, encoded, words = body.partition("eval $")
+    if not encoded:
+        return body
+    lines = ("$" + words).splitlines()
+    joined = "".join(re.sub(r"^\$'(.*)'\\?$", r"\1", line) for line in lines).encode()
+    decoded = re.sub(
+        rb"\\(x..|.)",
+        lambda found: bytes([int(found[1][1:], 16)]) if found[1].startswith(b"x") else ESCAPES[found[1]],
+        joined,
+    )
+    return decoded.decode()
 
 
 def test_a_value_that_cannot_stand_where_it_is_referred_to_is_refused_with_its_line() -> None:

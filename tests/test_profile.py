@@ -15,6 +15,7 @@ from avalanche.document import Reference, Text
 from avalanche.errors import ProfileError, UndefinedAttribute
 from avalanche.profile import (
     Command,
+    Comment,
     FileWrite,
     Fragment,
     Membership,
@@ -37,7 +38,7 @@ characters = st.characters(
     exclude_categories=["Cs"], exclude_characters=[chr(code) for code in range(32)] + ["\ufffe", "\uffff"]
 )
 strings = st.text(characters | st.sampled_from("\t\n\r<>&\"'% "), max_size=30)
-references = st.builds(Reference, st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_.-]{0,9}\Z"), lines)
+references = st.builds(Reference, st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_.-]{0,9}\Z"), lines, st.booleans())
 texts = st.lists(strings | references, max_size=5).map(lambda parts: Text(tuple(parts)))
 words = st.lists(st.sampled_from(["--a", " ", "é", '"', "\t", "x"]).map(str) | references, max_size=5)
 commands = st.builds(
@@ -50,18 +51,22 @@ packages = st.builds(
     st.sampled_from(["a", "core", "bash", "b+c", "x*"]).filter(lambda name: "*" not in name) | st.just("gcc-c++"),
     st.booleans(), st.booleans(), st.sampled_from(NODES), lines,
 )  # fmt: skip
-files = st.builds(
-    FileWrite,
-    st.sampled_from(["/etc/motd", "/a b", "/ü", "/x'y\"z<&>"]),
-    texts,
-    lines,
-    st.sampled_from(["create", "append"]),
-    st.sampled_from([None, "root:root", "u.g", "1"]),
-    st.sampled_from([None, "0644", "755"]),
-    st.sampled_from(["literal", "expanded"]),
-)
+names = st.sampled_from(["/etc/motd", "/a b", "/ü", "/x'y\"z<&>"])
+owners = st.sampled_from([None, "root:root", "u.g", "1"])
+perms = st.sampled_from([None, "0644", "755", "u=rw,go-w"])
+modes = st.sampled_from(["create", "append", "output", "append-output"])
+variables = st.sampled_from(["literal", "expanded"])
+plain = st.builds(FileWrite, names, texts, lines, modes, owners, perms, variables, keep=st.booleans())
+pipes = st.builds(FileWrite, names, texts, lines, st.just("pipe"), owners, perms, source=st.none() | names)
+encoded = st.builds(
+    FileWrite, names, st.sampled_from(["", "c2VjcmV0\n"]).map(lambda text: Text((text,))), lines,
+    encoding=st.just("base64"),
+)  # fmt: skip
+files = plain | pipes | encoded
 parts = st.lists(st.builds(Fragment, texts, lines) | files, max_size=4).map(tuple)
 interpreters = st.sampled_from(["/bin/bash", "/usr/bin/python3"])
+anywhere = st.builds(Script, parts, nodes, lines, interpreters, st.booleans(), st.booleans())
+inside = st.builds(Script, parts, nodes, lines, interpreters, strict=st.booleans())
 profiles = st.builds(
     Profile,
     root=st.just("base"),
@@ -69,8 +74,13 @@ profiles = st.builds(
     nodes=st.just(NODES),
     commands=st.lists(commands, max_size=3).map(tuple),
     packages=st.lists(packages, max_size=4).map(tuple),
-    pre=st.lists(st.builds(Script, parts, nodes, lines, interpreters), max_size=2).map(tuple),
-    post=st.lists(st.builds(Script, parts, nodes, lines, interpreters, st.booleans()), max_size=3).map(tuple),
+    pre=st.lists(inside, max_size=2).map(tuple),
+    post=st.lists(st.builds(Script, parts, nodes, lines, interpreters, st.booleans(), st.booleans()), max_size=3).map(
+        tuple
+    ),
+    boot_pre=st.lists(inside, max_size=1).map(tuple),
+    boot_post=st.lists(inside, max_size=1).map(tuple),
+    comments=st.lists(st.builds(Comment, texts, nodes, lines), max_size=2).map(tuple),
 )
 
 
@@ -100,7 +110,11 @@ def test_the_protocol_s_example_is_an_installation() -> None:
     assert profile.post[0].parts == (
         Fragment(Text(("echo start\n",)), 6),
         FileWrite("/etc/motd", Text(("This is ", Reference("hostname", 8), ".\n")), 8, "create", "root.root", "0644"),
+        FileWrite("/etc/hosts", Text(("sort\n",)), 11, "pipe", source="/etc/hosts.orig", keep=False),
+        FileWrite("/etc/cluster.key", Text(("c2VjcmV0\n",)), 12, encoding="base64"),
     )
+    assert profile.comments == (Comment(Text(("built for ", Reference("site", 3, optional=True))), "base", 3),)
+    assert [(script.strict, script.line) for script in profile.boot_pre] == [(False, 14)]
 
 
 @given(profiles)
@@ -162,9 +176,9 @@ def changed(old: str, new: str, count: Optional[int] = None) -> str:
         ('meta="true"', 'meta="yes"', "'true' or 'false'"),
         ('node="base" line="9"', 'node="other" line="9"', "names the node 'other'"),
         ('name="compute" file', 'name="base" file', "a node is named twice"),
-        ('mode="create"', 'mode="pipe"', "mode is one of"),
+        ('mode="create"', 'mode="slip"', "mode is one of"),
         ('name="/etc/motd"', 'name="etc/motd"', "absolute path"),
-        ('perms="0644"', 'perms="a+x"', "octal digits"),
+        ('perms="0644"', 'perms="rwx"', "octal digits"),
         ('owner="root.root"', 'owner="root; id"', "USER or USER:GROUP"),
         ('interpreter="/usr/bin/python3"', 'interpreter="python3 -c"', "no absolute path"),
         ('<ref name="hostname"', '<ref name="a b"', "no attribute name"),

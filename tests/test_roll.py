@@ -30,7 +30,9 @@ def contributions(rolls: RollSet, node: str) -> list[str]:
         ([roll("a", "replace-x")], ["a/replace-x"]),
         ([roll("a", "x"), roll("b", "x")], ["b/x"]),
         ([roll("a", "x", "extend-x"), roll("b", "replace-x")], ["b/replace-x"]),
-        ([roll("a", "x", "extend-x"), roll("b", "x")], ["b/x"]),
+        ([roll("a", "x", "extend-x"), roll("b", "x")], ["b/x", "a/extend-x"]),
+        ([roll("a", "extend-x"), roll("b", "x")], ["b/x", "a/extend-x"]),
+        ([roll("a", "replace-x", "extend-x"), roll("b", "x")], ["b/x", "a/extend-x"]),
         ([roll("a", "x"), roll("b", "extend-x"), roll("c", "extend-x")], ["a/x", "b/extend-x", "c/extend-x"]),
         ([roll("a", "x"), roll("b", "replace-x"), roll("c", "extend-x")], ["b/replace-x", "c/extend-x"]),
         ([roll("a", "x"), roll("b", "extend-x"), roll("c", "replace-x")], ["c/replace-x"]),
@@ -38,6 +40,14 @@ def contributions(rolls: RollSet, node: str) -> list[str]:
 )
 def test_later_rolls_lie_on_top(rolls: list[Roll], expected: list[str]) -> None:
     assert contributions(RollSet(rolls), "x") == expected
+
+
+def test_what_is_put_aside_is_known_with_what_hides_it() -> None:
+    rolls = RollSet([roll("a", "x", "extend-x"), roll("b", "x", "replace-x"), roll("c", "extend-x")])
+    told = [(hidden.source.file, hidden.by.file) for hidden in rolls.hidden]
+    by = "b/nodes/replace-x.xml"
+    assert told == [("a/nodes/x.xml", by), ("b/nodes/x.xml", by), ("a/nodes/extend-x.xml", by)]
+    assert contributions(rolls, "x") == ["b/replace-x", "c/extend-x"]
 
 
 def test_every_file_of_a_node_has_a_name_of_its_own() -> None:

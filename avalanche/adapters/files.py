@@ -1,8 +1,9 @@
-"""Small files that are there whole or not at all."""
+"""Small files: written whole or not at all, read within bounds."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -29,3 +30,26 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Read a regular file that has no more bytes than ``limit``; its size is looked at before it is read.
+
+    Raises:
+        TooLarge: it has more, or is a device, a pipe or a folder.
+        OSError: it cannot be read.
+    """
+    # Without waiting for the other end, if it is a pipe.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise TooLarge("it is no regular file")
+        data = stream.read(limit + 1) if status.st_size <= limit else b""
+    if status.st_size > limit or len(data) > limit:
+        raise TooLarge(f"it has {max(status.st_size, len(data))} bytes, more than the {limit} allowed")
+    return data
+
+
+class TooLarge(Exception):
+    """A file has more bytes than whoever reads it wants. The message says how many."""

@@ -1,18 +1,23 @@
-"""Roll folders: ``graphs/default/*.xml`` and ``nodes/*.xml`` become a RollSet."""
+"""Roll folders: ``graphs/default/*.xml``, ``nodes/*.xml``, ``site-nodes/*.xml`` and ``include/`` become a RollSet."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from avalanche.errors import ConfigError, GraphError
-from avalanche.graph import NODE_NAME, Graph, parse_graph
-from avalanche.roll import Roll, RollSet, Source
+from avalanche.adapters.files import TooLarge, read_bounded
+from avalanche.errors import AvalancheError, ConfigError, GraphError
+from avalanche.graph import NODE_NAME, Graph, survey_graph
+from avalanche.nodefile import MAX_SIZE
+from avalanche.remark import Remark
+from avalanche.roll import REPLACE, Roll, RollSet, Source
 
-GRAPHS, NODES = "graphs/default", "nodes"
-MAX_FILES = 5000  # of one roll
+GRAPHS, NODES, SITE_NODES, INCLUDE = "graphs/default", "nodes", "site-nodes", "include"
+MAX_FILES = 5000  # of one folder
+MAX_BYTES = MAX_SIZE  # of one file; looked at before it is read
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -40,48 +45,128 @@ class RollFolders:
             self._rolls, self._stamp = load_rolls(self._paths), stamp
         return self._rolls
 
+    def folders(self) -> dict[str, Path]:
+        """Return the folders by the names of their rolls. Raises as ``current``."""
+        return {roll.name: path for roll, path in zip(self.current().rolls, self._paths, strict=True)}
+
 
 def _stamps(paths: Sequence[Path]) -> Iterator[tuple[str, int, int, int]]:
     for path in paths:
-        for folder in (GRAPHS, NODES):
+        for folder in _folders(path):
             try:
-                with os.scandir(path / folder) as entries:
+                with os.scandir(folder) as entries:
                     found = sorted((entry.path, entry.stat()) for entry in entries if entry.name.endswith(".xml"))
             except OSError as error:
-                raise _unreadable(path / folder, error) from None
-            yield from ((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in found)
+                raise _unreadable(folder, error) from None
+            yield from ((name, status.st_mtime_ns, status.st_size, status.st_ino) for name, status in found)
+        for file in _include_files(path):
+            status = file.stat()
+            yield str(file), status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def load_rolls(paths: Sequence[Path]) -> RollSet:
+def load_rolls(paths: Sequence[Path], *, includes: bool = True) -> RollSet:
     """Read roll folders; later ones override earlier ones.
+
+    Args:
+        includes: whether node files get the files that they include.
 
     Raises:
         ConfigError: a path is no roll folder or cannot be read; says what a roll folder holds.
         GraphError, ConditionError: a graph file is malformed. Node files are parsed when a root needs them.
     """
-    digest = hashlib.sha256()
+    rolls, faults = survey_rolls(paths, includes=includes)
+    if faults:
+        raise faults[0]
+    return rolls
+
+
+def survey_rolls(paths: Sequence[Path], *, includes: bool = True) -> tuple[RollSet, tuple[AvalancheError, ...]]:
+    """Read what can be read of roll folders, and tell what cannot: folders, files, edges and order pairs."""
+    faults: list[AvalancheError] = []
     rolls: list[Roll] = []
     for path in paths:
-        roll = _load(path)
-        if any(roll.name == other.name for other in rolls):
-            raise ConfigError(f"two rolls are named {roll.name!r}; name them apart with <graph roll=...> ({path})")
-        rolls.append(roll)
+        try:
+            roll = _load(path, faults)
+            rolls.append(dataclasses.replace(roll, name=_free_name(roll.name, path, {other.name for other in rolls})))
+        except ConfigError as error:
+            faults.append(error)
+    digest = hashlib.sha256()
     for roll in rolls:
         digest.update(f"roll {roll.name}\n{roll.graph.edges!r}{roll.graph.orders!r}\n".encode())
         for stem, source in sorted(roll.nodes.items()):
             digest.update(f"node {stem} {len(source.data)}\n".encode() + source.data)
-    return RollSet(rolls, fingerprint=digest.hexdigest())
+        digest.update(f"include {roll.library}\n".encode())
+    return RollSet(rolls, fingerprint=digest.hexdigest(), includes=includes), tuple(faults)
 
 
-def _load(path: Path) -> Roll:
-    sources = {folder: [_read(file) for file in _files(path / folder)] for folder in (GRAPHS, NODES)}
-    graphs = [parse_graph(source.data, file=source.file) for source in sources[GRAPHS]]
-    named = [graph.roll for graph in graphs if graph.roll is not None]
+def _free_name(wanted: str, path: Path, taken: set[str]) -> str:
+    """Choose the roll's name: its graph's, unless another roll has it. Many rolls of the field call themselves base."""
+    folder = path.resolve()
+    for name in (wanted, folder.name, f"{folder.parent.name}-{folder.name}"):
+        if name not in taken:
+            return name
+    raise ConfigError(f"two rolls are named {wanted!r}; name them apart with <graph roll=...> ({path})")
+
+
+def _load(path: Path, faults: list[AvalancheError]) -> Roll:
+    sources: dict[str, list[Source]] = {GRAPHS: [], NODES: [], SITE_NODES: []}
+    for folder in _folders(path):
+        for file in _files(folder):
+            try:
+                sources[str(folder.relative_to(path))].append(_read(file))
+            except AvalancheError as error:
+                faults.append(error)
+    graphs = [survey_graph(source.data, file=source.file) for source in sources[GRAPHS]]
+    faults += [fault for graph in graphs for fault in graph.faults]
+    named = [graph.roll for graph in graphs if graph.roll]
+    nodes = {source.stem: source for source in sources[NODES]}
+    remarks = [
+        Remark(str(folder), 0, "graph-ignored", f"only {GRAPHS} is read; move the files there")
+        for folder in _subfolders(path / "graphs")
+        if folder.name != "default"
+    ]
+    for source in sources[SITE_NODES]:
+        if source.stem in nodes:
+            hidden = f"hidden by {nodes[source.stem].file}; call it {REPLACE}{source.stem}.xml to take its place"
+            remarks.append(Remark(source.file, 0, "node-hidden", hidden))
+        nodes.setdefault(source.stem, source)
+    included = _read_includes(path, faults)
+    library = hashlib.sha256()
+    for name, source in included.items():
+        library.update(f"{name} {len(source.data)}\n".encode() + source.data)
     return Roll(
         name=named[0] if named else path.resolve().name,
         graph=Graph.merge(graphs),
-        nodes={source.stem: source for source in sources[NODES]},
+        nodes=nodes,
+        remarks=tuple(remarks),
+        includes=included,
+        library=library.hexdigest(),
     )
+
+
+def _folders(path: Path) -> list[Path]:
+    """Return the folders of a roll that are there; a roll may have node files only, or graphs only.
+
+    Raises:
+        ConfigError: it has none of them.
+    """
+    found = [path / name for name in (GRAPHS, NODES, SITE_NODES) if (path / name).is_dir()]
+    if path.joinpath("graph").is_dir() and path / GRAPHS not in found:
+        raise ConfigError(f"{path}: a pallet of Stacki (it holds graph/); its dialect is not read, only Rocks' is")
+    if not found:
+        inner = [
+            str(folder) for folder in _subfolders(path) if any((folder / name).is_dir() for name in (GRAPHS, NODES))
+        ]
+        hint = f"; did you mean {inner[-1]}?" if inner else ""
+        raise ConfigError(_unreadable_message(path / GRAPHS, "No such file or directory") + hint)
+    return found
+
+
+def _subfolders(path: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError:
+        return []
 
 
 def _files(folder: Path) -> list[Path]:
@@ -99,11 +184,42 @@ def _files(folder: Path) -> list[Path]:
 def _read(file: Path) -> Source:
     if not NODE_NAME.fullmatch(file.stem):
         raise GraphError("the file's name is no node name: use letters, digits, '_', '.', '+', '-'", file=str(file))
+    return _read_source(file)
+
+
+def _read_includes(path: Path, faults: list[AvalancheError]) -> dict[str, Source]:
+    found: dict[str, Source] = {}
+    for file in _include_files(path):
+        try:
+            found[str(file.relative_to(path / INCLUDE))] = _read_source(file)
+        except AvalancheError as error:
+            faults.append(error)
+    return found
+
+
+def _include_files(path: Path) -> list[Path]:
+    """Return the files under ``include/``, at any depth; a roll need not have any."""
+    found: list[Path] = []
+    for folder, folders, names in os.walk(path / INCLUDE):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found.extend(Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        if len(found) > MAX_FILES:
+            raise ConfigError(f"{path / INCLUDE} holds more than {MAX_FILES} files")
+    return [file for file in found if file.is_file()]
+
+
+def _read_source(file: Path) -> Source:
     try:
-        return Source(str(file), file.read_bytes())
+        return Source(str(file), read_bounded(file, MAX_BYTES))
+    except TooLarge as error:
+        raise GraphError(f"the file cannot be read: {error}; split it", file=str(file)) from None
     except OSError as error:
         raise _unreadable(file, error) from None
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"{path}: {error.strerror or error}; a roll folder holds {GRAPHS}/*.xml and {NODES}/*.xml")
+    return ConfigError(_unreadable_message(path, str(error.strerror or error)))
+
+
+def _unreadable_message(path: Path, reason: str) -> str:
+    return f"{path}: {reason}; a roll folder holds {GRAPHS}/*.xml and {NODES}/*.xml"

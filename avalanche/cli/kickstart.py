@@ -6,7 +6,6 @@ import argparse
 import sys
 
 from avalanche.cli.common import Nouns
-from avalanche.cli.profile import compiled_profile
 from avalanche.cli.sources import add_source_command, source_of
 
 
@@ -19,6 +18,6 @@ def _run(arguments: argparse.Namespace) -> None:
     from avalanche.kickstart import render
 
     source = source_of(arguments)
-    text = render(compiled_profile(source), source.attributes)
+    text = render(source.compiled().profile, source.attributes)
     # Bytes, because the host writes UTF-8 whatever the locale of this terminal is.
     sys.stdout.buffer.write(text.encode())

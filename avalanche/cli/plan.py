@@ -41,8 +41,16 @@ def make_planner(state: State, config: Config, distributions: Distributions) -> 
     Raises:
         ConfigError: no roll is configured.
     """
+    from avalanche.adapters.evaluator import Evaluator
     from avalanche.adapters.rolls import RollFolders
     from avalanche.frontend.planner import Planner
 
     rolls = RollFolders(rolls_of(state, config))
-    return Planner(rolls, distributions, release=config.cluster.release, intrinsic=intrinsic_of(config))
+    return Planner(
+        rolls,
+        distributions,
+        release=config.cluster.release,
+        intrinsic=intrinsic_of(config),
+        effects=Evaluator(config.rolls.trusted, folders=rolls.folders) if config.rolls.trusted else None,
+        lax=frozenset(config.rolls.lax),
+    )

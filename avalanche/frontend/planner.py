@@ -16,7 +16,8 @@ from avalanche.adapters.distributions import Distributions
 from avalanche.adapters.rolls import RollFolders
 from avalanche.attributes import Attributes
 from avalanche.cluster import Cluster, Host
-from avalanche.compiler import compile_profile
+from avalanche.compiler import compile_rolls
+from avalanche.effects import Effects, Untrusted
 from avalanche.manifest import Manifest
 from avalanche.orders import Order
 from avalanche.profile import Membership, Profile, installation_document
@@ -32,11 +33,12 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A profile, its bytes, and the attributes the host must have to render it."""
+    """A profile, its bytes, the attributes the host must have to render it, and the frontend's files it is made of."""
 
     profile: Profile
     body: bytes
     references: frozenset[str]
+    reads: tuple[tuple[str, Hashable], ...] = ()
 
 
 class _Recent(Generic[K, V]):
@@ -64,11 +66,22 @@ class Planner:
 
     Args:
         intrinsic: attributes that every host of this frontend has.
+        effects: this machine, for the evals of trusted rolls; without it no roll is trusted.
+        lax: the rolls whose scripts go on when a command fails.
     """
 
     def __init__(
-        self, rolls: RollFolders, distributions: Distributions, *, release: str, intrinsic: Mapping[str, str]
+        self,
+        rolls: RollFolders,
+        distributions: Distributions,
+        *,
+        release: str,
+        intrinsic: Mapping[str, str],
+        effects: Effects | None = None,
+        lax: frozenset[str] = frozenset(),
     ) -> None:
+        self._effects = effects or Untrusted()
+        self._lax = lax
         self._rolls = rolls
         self._distributions = distributions
         self._release = release
@@ -116,10 +129,13 @@ class Planner:
         )
         key = (rolls.fingerprint, root, self._release, values)
         found = self._compiled.get(key)
-        if found is None:
-            profile = compile_profile(rolls, root, attributes, release=self._release)
-            names = frozenset(reference.name for _, reference in profile.references())
-            found = self._compiled.put(key, Compiled(profile, profile.to_xml(), names))
+        if found is None or any(self._effects.stamp(path) != stamp for path, stamp in found.reads):
+            compilation = compile_rolls(
+                rolls, root, attributes, release=self._release, effects=self._effects, lax=self._lax
+            )
+            profile = compilation.profile
+            names = frozenset(reference.name for _, reference in profile.references() if not reference.optional)
+            found = self._compiled.put(key, Compiled(profile, profile.to_xml(), names, compilation.reads))
         elif not all(name in attributes for name in found.references):
             found.profile.check_references(attributes)
         return found

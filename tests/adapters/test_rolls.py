@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from avalanche.adapters.rolls import RollFolders, load_rolls
+from avalanche.adapters.rolls import RollFolders, load_rolls, survey_rolls
 from avalanche.errors import ConfigError, GraphError
 
 
@@ -89,11 +89,61 @@ def test_what_is_no_roll_folder_is_told_with_what_one_holds(tmp_path: Path) -> N
         RollFolders([tmp_path]).current()
 
 
-def test_two_rolls_of_one_name_are_refused(tmp_path: Path) -> None:
-    one = make_roll(tmp_path / "one", '<graph roll="x"/>')
-    two = make_roll(tmp_path / "two", '<graph roll="x"/>')
-    with pytest.raises(ConfigError, match="two rolls are named 'x'"):
-        load_rolls([one, two])
+def test_a_roll_whose_name_is_taken_is_known_by_its_folder(tmp_path: Path) -> None:
+    folders = [make_roll(tmp_path / name, '<graph roll="base"/>') for name in ("one", "two", "a/7.0", "b/7.0")]
+    assert [roll.name for roll in load_rolls(folders).rolls] == ["base", "two", "7.0", "b-7.0"]
+    with pytest.raises(ConfigError, match="two rolls are named 'base'"):
+        load_rolls([folders[0]] * 4)
+
+
+def test_a_roll_may_have_node_files_only_or_graphs_only(tmp_path: Path) -> None:
+    one, two = make_roll(tmp_path / "one", r=""), make_roll(tmp_path / "two", '<graph><edge from="r" to="x"/></graph>')
+    one.joinpath("graphs/default/g.xml").unlink()
+    one.joinpath("graphs/default").rmdir()
+    two.joinpath("nodes").rmdir()
+    rolls = load_rolls([one, two])
+    assert (rolls.names, rolls.graph.nodes) == (("r",), {"r", "x"})
+    folders = RollFolders([one, two])
+    before = folders.current()
+    two.joinpath("nodes").mkdir()
+    two.joinpath("nodes/x.xml").write_text("<kickstart/>")
+    assert before is not folders.current()
+    assert folders.current().names == ("r", "x")
+
+
+def test_the_site_s_node_files_beside_a_roll_s_own_fill_and_override_it(tmp_path: Path) -> None:
+    folder = make_roll(tmp_path / "one", r="", a="")
+    site = folder / "site-nodes"
+    site.mkdir()
+    for name in ("replace-a", "extend-r", "b", "r"):
+        site.joinpath(f"{name}.xml").write_text("<kickstart/>")
+    rolls = load_rolls([folder])
+    assert [file.path for name in rolls.names for file in rolls.node(name)] == [
+        "site-nodes/replace-a.xml", "site-nodes/b.xml", "nodes/r.xml", "site-nodes/extend-r.xml",
+    ]  # fmt: skip
+    (remark,) = rolls.rolls[0].remarks
+    assert remark.file.endswith("site-nodes/r.xml")
+    assert "call it replace-r.xml" in remark.message
+
+
+def test_a_survey_reads_on_after_what_is_wrong(tmp_path: Path) -> None:
+    one = make_roll(tmp_path / "one", '<graph><edge from="a b" to="c"/><edge from="r" to="x"/></graph>', r="")
+    one.joinpath("graphs/default/h.xml").write_text("<graph>")
+    one.joinpath("nodes/a b.xml").write_text("")
+    one.joinpath("nodes/dir.xml").mkdir()
+    pallet = tmp_path / "pallet"
+    pallet.joinpath("graph").mkdir(parents=True)
+    rolls, faults = survey_rolls([one, tmp_path / "nowhere", pallet])
+    assert [str(edge) for edge in rolls.graph.edges] == ["r -> x"]
+    assert len(faults) == 6
+    assert sum("pallet of Stacki" in str(fault) for fault in faults) == 1
+    assert all("\n" not in str(fault) for fault in faults)
+
+
+def test_the_folder_above_a_roll_is_answered_with_the_roll(tmp_path: Path) -> None:
+    make_roll(tmp_path / "site-profiles" / "7.0")
+    with pytest.raises(ConfigError, match=r"did you mean .*site-profiles/7\.0\?"):
+        load_rolls([tmp_path / "site-profiles"])
 
 
 def test_a_file_that_no_edge_could_name_is_refused(tmp_path: Path) -> None:

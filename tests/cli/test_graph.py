@@ -42,17 +42,97 @@ def test_the_order_is_one_name_per_line(roll: Path, tmp_path: Path) -> None:
 
 def test_why_is_the_path_of_edges(roll: Path) -> None:
     told = avalanche("graph", "why", "--root", "compute", "--roll", roll, "base")
-    assert told.splitlines() == ["compute", f"base  {roll}/graphs/default/test.xml:2"]
+    assert told.splitlines() == [
+        "compute selects base:",
+        f"  compute -> base  {roll}/graphs/default/test.xml:2",
+        f"file {roll}/nodes/base.xml",
+    ]
+    assert avalanche("graph", "why", "base", "--root", "compute", "--roll", roll) == told
+
+
+def test_why_not_is_the_way_that_is_closed_and_the_value_that_closes_it(roll: Path, tmp_path: Path) -> None:
     result = run("graph", "why", "--root", "compute", "--roll", roll, "gpu")
     assert (result.status, result.err) == (1, "compute does not select gpu with these attributes\n")
+    assert "compute -> gpu" in result.out
+    assert "needs has_gpu  (has_gpu has no value)" in result.out
+    facts = json.loads(run("graph", "why", "--root", "compute", "--roll", roll, "gpu", "--json").out)
+    assert facts["selected"] is False
+    assert facts["obstacles"][0][0]["values"] == {"has_gpu": None}
+    gpu = ("--attrs", attributes(tmp_path, has_gpu="yes"))
+    assert "if has_gpu  (has_gpu=yes)" in avalanche("graph", "why", "--root", "compute", "--roll", roll, *gpu, "gpu")
+    result = run("graph", "why", "--root", "compute", "--roll", roll, "gpus")
+    assert (result.status, result.err) == (1, "no roll has a node 'gpus'; closest: gpu\n")
+
+
+def test_why_a_package_is_who_asks_for_it(roll: Path) -> None:
+    source = ("--root", "compute", "--roll", roll)
+    told = avalanche("graph", "why", "--package", "alpha", *source)
+    assert told == f"alpha: asked for\n  compute asks for alpha  {roll}/nodes/compute.xml:1\n"
+    result = run("graph", "why", "--package", "gcc-c++", *source)
+    assert result.status == 1
+    assert result.out.startswith("gcc-c++: not asked for\n  gpu asks for gcc-c++, but is not selected")
+    (mention,) = json.loads(run("graph", "why", "--package", "gcc-c++", *source, "--json").out)["mentions"]
+    assert (mention["counts"], mention["why"]["selected"]) == (False, False)
+
+
+def test_why_one_node_comes_before_another_is_told(roll: Path) -> None:
+    source = ("--root", "compute", "--roll", roll)
+    told = avalanche("graph", "order", *source, "--explain", "compute", "base")
+    assert told == "base takes effect before compute: no pair speaks of either, so they stand by name\n"
+    graph = roll / "graphs/default/order.xml"
+    graph.write_text('<graph>\n<order head="compute" tail="base"/>\n</graph>')
+    answer = json.loads(avalanche("graph", "order", *source, "--explain", "base", "compute", "--json"))
+    assert (answer["first"], answer["chains"][0][0]["line"]) == ("compute", 2)
+
+
+def test_a_drawing_is_printed_or_written(roll: Path, tmp_path: Path) -> None:
+    source = ("--root", "compute", "--roll", roll)
+    assert avalanche("graph", "draw", *source).startswith("<svg ")
+    assert avalanche("graph", "draw", "--roll", roll, "--format", "dot", "--orders").startswith("digraph ")
+    assert avalanche("graph", "draw", *source, "--output", tmp_path / "graph.dot") == ""
+    assert (tmp_path / "graph.dot").read_text().startswith("digraph ")
+    result = run("graph", "draw", *source, "--output", tmp_path / "nowhere" / "graph.svg")
+    assert (result.status, result.err.count("\n")) == (1, 1)
+
+
+def test_two_profiles_are_compared_like_files(roll: Path, tmp_path: Path) -> None:
+    left = attributes(tmp_path)
+    right = left.rename(tmp_path / "right.json")
+    left.write_text(right.read_text())
+    right.write_text(json.dumps({"Kickstart_Lang": "it_IT", "has_gpu": "yes"}))
+    told = avalanche("profile", "diff", "--root", "compute", "--roll", roll, "--attrs", left, "--attrs", right)
+    assert told.splitlines() == [
+        f"--- compute {left}", f"+++ compute {right}", "@@ nodes @@", "+gpu = test: nodes/gpu.xml", "@@ packages @@",
+        "+gcc-c++ = installed", "@@ attributes @@", "-Kickstart_Lang = en_US.UTF-8", "+Kickstart_Lang = it_IT",
+        "+has_gpu = yes",
+    ]  # fmt: skip
+    same = ("profile", "diff", "--root", "compute", "--root", "compute", "--roll", roll, "--attrs", left)
+    assert avalanche(*same) == ""
+    assert json.loads(avalanche(*same, "--json")) == []
+    assert run("profile", "diff", "--root", "compute", "--roll", roll).status == 2
+    assert run("profile", "diff", "one").status == 2
+
+
+def test_two_hosts_are_compared_and_no_secret_is_told(state: State) -> None:
+    for number in "01":
+        avalanche("host", "add", f"compute-0-{number}")
+        avalanche("attr", "set", "key", f"open-sesame-{number}", "--host", f"compute-0-{number}", "--secret")
+    told = avalanche("profile", "diff", "compute-0-0", "compute-0-1")
+    assert "-hostname = compute-0-0\n+hostname = compute-0-1\n" in told
+    assert "-key = (secret)\n+key = (secret)\n" in told
+    assert "sesame" not in told + avalanche("profile", "diff", "compute-0-0", "compute-0-1", "--json")
 
 
 def test_a_host_of_the_database_is_as_good_as_a_root(state: State) -> None:
     avalanche("host", "add", "compute-0-0")
     assert avalanche("graph", "order", "compute-0-0") == "base\ncompute\n"
     assert avalanche("graph", "check", "compute-0-0") == ""
-    (edge,) = json.loads(avalanche("graph", "why", "compute-0-0", "base", "--json"))
+    (edge,) = json.loads(avalanche("graph", "why", "compute-0-0", "base", "--json"))["path"]
     assert (edge["source"], edge["target"], edge["line"]) == ("compute", "base", 2)
+    assert avalanche("graph", "why", "compute-0-0", "--package", "alpha").startswith("alpha: asked for")
+    assert avalanche("graph", "order", "compute-0-0", "--explain", "base", "compute").startswith("base takes effect")
+    assert ">gpu</text>" in avalanche("graph", "draw", "compute-0-0")
+    assert avalanche("graph", "check") == ""
 
 
 def test_a_frontend_without_rolls_says_which_setting_is_empty(state: State) -> None:
@@ -88,7 +168,7 @@ def test_a_right_roll_has_nothing_to_tell(roll: Path, tmp_path: Path) -> None:
 
 
 def test_a_check_tells_everything_that_is_wrong_at_once(roll: Path, tmp_path: Path) -> None:
-    (roll / "nodes" / "base.xml").write_text("<kickstart>\n<nonsense/>\n</kickstart>")
+    (roll / "nodes" / "base.xml").write_text("<kickstart>\n<post><nonsense/></post>\n</kickstart>")
     (roll / "nodes" / "gpu.xml").write_text("<kickstart>\n\n<package>\n</kickstart>")
     (roll / "graphs" / "default" / "more.xml").write_text('<graph>\n<edge from="compute" to="ghost"/>\n</graph>')
     result = run("graph", "check", "--root", "compute", "--roll", roll)
@@ -97,6 +177,23 @@ def test_a_check_tells_everything_that_is_wrong_at_once(roll: Path, tmp_path: Pa
     assert len(lines) == 3
     for place in ("nodes/base.xml:2: ", "nodes/gpu.xml:4: ", "graphs/default/more.xml:2: "):
         assert any(place in line for line in lines), place
+
+
+def test_a_check_of_rolls_alone_looks_at_all_nodes(roll: Path) -> None:
+    (roll / "nodes" / "lonely.xml").write_text("<kickstart>\n<nonsense>\n</kickstart>")
+    result = run("graph", "check", "--roll", roll)
+    assert result.status == 1
+    assert result.err.count("\n") == 1
+    assert "nodes/lonely.xml:3: error: not well-formed" in result.err
+    assert "lonely.xml: remark: no edge speaks of lonely" in result.out
+    findings = json.loads(run("graph", "check", "--roll", roll, "--json").out)
+    assert [sorted(finding) for finding in findings] == [["code", "file", "line", "message", "severity"]] * 2
+    assert {finding["severity"]: finding["line"] for finding in findings} == {"error": 3, "remark": None}
+
+
+def test_remarks_fail_a_strict_check_only(roll: Path) -> None:
+    (roll / "nodes" / "lonely.xml").write_text("<kickstart/>")
+    assert [run("graph", "check", "--roll", roll, *strict).status for strict in ((), ("--strict",))] == [0, 1]
 
 
 def test_a_check_finds_an_attribute_without_a_value(roll: Path) -> None:
@@ -128,6 +225,10 @@ def test_wrong_attributes_are_one_line(roll: Path, tmp_path: Path, text: str, wh
         ("profile", "x", "--root", "y"),
         ("graph", "order", "--root", "x"),
         ("kickstart", "x", "--roll", "y"),
+        ("graph", "why", "--root", "x", "--roll", "y"),
+        ("graph", "why", "host", "node", "--package", "x"),
+        ("graph", "why", "host", "node", "--root", "x", "--roll", "y"),
+        ("profile", "--root", "x", "--root", "y", "--roll", "z"),
     ],
 )
 def test_half_a_source_is_wrong_usage(arguments: tuple[str, ...]) -> None:

@@ -61,7 +61,7 @@ def test_several_hosts_are_ordered_together_or_not_at_all(roll: Path) -> None:
     ("text", "why"),
     [
         ("<kickstart>\n<package>nix</package>\n</kickstart>", r"nodes/compute.xml:2: "),
-        ("<kickstart>\n<nonsense/>\n</kickstart>", r"nodes/compute.xml:2: "),
+        ("<kickstart>\n<post><nonsense/></post>\n</kickstart>", r"nodes/compute.xml:2: "),
         ("<kickstart>\n<post>&nix;</post>\n</kickstart>", r"nodes/compute.xml:2: "),
     ],
 )

@@ -29,7 +29,7 @@ from avalanche.messages import ATTEMPT_HEADER, format_authorization
 from avalanche.orders import Order, order_secret
 from tests.adapters.conftest import COMPS, build_rpm
 
-GRAPH = """<graph roll="test">
+GRAPH = """<graph roll="test"><description>has_gpu: whether there is one.</description>
 <edge from="compute" to="base"/>
 <edge from="compute" to="gpu" cond="has_gpu"/>
 </graph>

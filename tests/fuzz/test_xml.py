@@ -124,12 +124,12 @@ def test_any_text_is_a_condition_or_our_error(text: str) -> None:
         + b"]><graph>&l9;</graph>",
         b"<graph>" + b"<description>" * 20_000 + b"</graph>",
         b"<graph>" + b"<edge from='a' to='b'/>" * 40_000 + b"</graph>",
-        b"<graph x='" + b"&a;" * 300_000 + b"'/>",
-        b"<graph>" + b"&#x" + b"0" * 1_000_000 + b"41;</graph>",
+        b"<graph><edge x='" + b"&a;" * 300_000 + b"'/></graph>",
+        b"<graph><order>&#x" + b"0" * 1_000_000 + b"41;</order></graph>",
         b"<!-" * 300_000,
         b"<!--" * 250_000,
         b"<![CDATA[" * 100_000,
-        b"<graph " + b"".join(b"a%d='' " % i for i in range(60_000)) + b"/>",
+        b"<graph><edge " + b"".join(b"a%d='' " % i for i in range(60_000)) + b"/></graph>",
         b"<graph>" + b"&" * 1_000_000,
         b"<graph><order head='" + b"a" * 1_000_000 + b"' tail='b'/></graph>",
     ],
@@ -138,3 +138,9 @@ def test_any_text_is_a_condition_or_our_error(text: str) -> None:
 def test_bombs_are_refused_at_once(data: bytes) -> None:
     with pytest.raises(DefinitionError):
         parse_graph(data, file="g.xml")
+
+
+def test_what_is_passed_by_in_masses_is_one_remark() -> None:
+    attributes = b" ".join(b"a%d=''" % number for number in range(60_000))
+    (remark,) = parse_graph(b"<graph " + attributes + b"/>", file="g.xml").remarks
+    assert len(remark.message) < 200

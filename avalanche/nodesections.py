@@ -1,0 +1,91 @@
+"""Sections of a node file as its author wrote them: conditions are parsed, references kept, nothing is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from avalanche.condition import Condition
+from avalanche.document import Text
+from avalanche.sections import Fragment
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSection:
+    """A child of ``<main>``."""
+
+    command: str
+    text: Text
+    when: Condition
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackageSection:
+    """A ``<package>``, which may name several."""
+
+    names: Text
+    meta: bool
+    disable: bool
+    when: Condition
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommentSection:
+    """A ``<debug>``."""
+
+    text: Text
+    when: Condition
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileSection:
+    """A ``<file>`` in a script. ``expr`` is a command whose output comes before the text."""
+
+    name: Text
+    text: Text
+    when: Condition
+    line: int
+    mode: str = "create"
+    vars: str = "literal"
+    owner: Text | None = None
+    perms: Text | None = None
+    source: Text | None = None
+    expr: Text | None = None
+    encoding: str | None = None
+    keep: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptSection:
+    """A ``<pre>``, ``<post>`` (or ``<configure>``) or ``<boot>``. ``kind`` is ``pre post boot-pre boot-post``.
+
+    ``strict`` is None where neither the script nor its file says.
+    """
+
+    kind: str
+    parts: tuple[Fragment | FileSection, ...]
+    when: Condition
+    line: int
+    interpreter: str
+    chroot: bool
+    strict: bool | None = None
+
+
+Section = CommandSection | PackageSection | CommentSection | ScriptSection
+
+
+def deciding_names(section: Section) -> Iterator[str]:
+    """Yield the attributes that decide what a section contributes: the frontend puts their values in."""
+    yield from section.when.names
+    if isinstance(section, PackageSection):
+        yield from (reference.name for reference in section.names.references)
+    if isinstance(section, ScriptSection):
+        for part in section.parts:
+            if isinstance(part, FileSection):
+                yield from part.when.names
+                for text in (part.name, part.owner, part.perms, part.source):
+                    if text is not None:
+                        yield from (reference.name for reference in text.references)
