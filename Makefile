@@ -37,10 +37,11 @@ test-all: test
 	AVALANCHE_CHAOS=50 $(BIN)/python -m pytest -q tests/integration/test_chaos.py
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile -q --hypothesis-profile=search -m "not lab"
 
-## make bench     one host against plain curl; the frontend's cost of 100 hosts that start at once
+## make bench     one host against plain curl; what a profile costs the frontend, and 1,000 hosts that start at once
+bench: SYSTEM += wrk
 bench: artefacts
 	HOSTS=1 MODE=download $(BIN)/python -m lab demo
-	$(BIN)/python -m pytest -q -s tests/frontend/test_storm.py
+	$(BIN)/python -m lab bench
 
 ## make lint, make types, make unit, make floor, make integration: the parts of make test
 lint: setup

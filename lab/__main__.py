@@ -1,4 +1,4 @@
-"""``python -m lab rpms|root|demo|down``; see docs/lab.md."""
+"""``python -m lab rpms|root|demo|bench|down``; see docs/lab.md."""
 
 from __future__ import annotations
 
@@ -37,6 +37,15 @@ def demo() -> None:
     run_demo(read_settings(os.environ), _var(), Cache.from_environment())
 
 
+def bench() -> None:
+    """Measure what a compile costs, and what a profile costs the frontend."""
+    from lab.bench.compile import run_compile
+    from lab.bench.profiles import run_profiles
+
+    run_compile()
+    run_profiles(Cache.from_environment())
+
+
 def down() -> None:
     """End a run of this checkout, and remove hosts' folders and the demo's state. Nothing else outlives a run."""
     from lab.cluster import take_down
@@ -48,7 +57,7 @@ def _var() -> Path:
     return Path(os.environ.get("VAR") or Path(__file__).parent.parent / "var").absolute()
 
 
-COMMANDS: dict[str, Callable[[], None]] = {"rpms": rpms, "root": root, "demo": demo, "down": down}
+COMMANDS: dict[str, Callable[[], None]] = {"rpms": rpms, "root": root, "demo": demo, "bench": bench, "down": down}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 HEAD = "0001"
 BUSY_SECONDS = 10.0
+_REVISIONS = select(schema.revision.c.inventory, schema.revision.c.orders)
 
 
 class DatabaseUnavailable(AvalancheError):
@@ -119,7 +120,12 @@ class Transaction:
 
     def revision(self) -> int:
         """The inventory's revision."""
-        return int(self.connection.execute(select(schema.revision.c.inventory)).scalar_one())
+        return self.revisions()[0]
+
+    def revisions(self) -> tuple[int, int]:
+        """The revisions of the inventory and of the orders."""
+        row = self.connection.execute(_REVISIONS).one()
+        return int(row[0]), int(row[1])
 
     def cluster(self) -> Cluster:
         """Read the whole inventory."""
@@ -187,6 +193,7 @@ class Transaction:
         owned = (schema.attributes.c.scope == "host") & (schema.attributes.c.owner == name)
         self.connection.execute(delete(schema.attributes).where(owned))
         self._bump()
+        self.bump_orders()
 
     def host_id(self, name: str) -> int:
         """The key of a host's row.
@@ -263,8 +270,11 @@ class Transaction:
         return int(key[0])
 
     def _bump(self) -> None:
-        column = schema.revision.c.inventory
-        self.connection.execute(update(schema.revision).values(inventory=column + 1))
+        self.connection.execute(update(schema.revision).values(inventory=schema.revision.c.inventory + 1))
+
+    def bump_orders(self) -> None:
+        """Tell every process that an order changed."""
+        self.connection.execute(update(schema.revision).values(orders=schema.revision.c.orders + 1))
 
 
 def _version(connection: Connection) -> str | None:

@@ -64,12 +64,13 @@ def add_order(transaction: Transaction, order: Order, now: float) -> None:
             attempts=order.limit,
         )
     )
+    transaction.bump_orders()
 
 
 def find_order(transaction: Transaction, order_id: str) -> Order | None:
     """Read an order with its attempts; None when there is none of this id."""
-    found = _orders(transaction, schema.orders.c.id == order_id)
-    return found[0] if found else None
+    rows = transaction.connection.execute(_ORDER, {"order_id": order_id}).all()
+    return _order(rows) if rows else None
 
 
 def orders_of(transaction: Transaction, host: str) -> list[Order]:
@@ -86,6 +87,7 @@ def save_order(transaction: Transaction, before: Order, after: Order) -> None:
     """Store what the automaton made of an order: its closing, and attempts that are new or ended."""
     if after is before:
         return
+    transaction.bump_orders()
     run = transaction.connection.execute
     if (before.closed, before.closed_at) != (after.closed, after.closed_at):
         change = update(schema.orders).where(schema.orders.c.id == after.id)
@@ -157,23 +159,24 @@ def slow_hosts(transaction: Transaction, since: float) -> set[str]:
     return {name for name, status in last.items() if status == "slow"}
 
 
-def _orders(transaction: Transaction, where: sa.ColumnElement[bool]) -> list[Order]:
-    order_table, attempt_table = schema.orders, schema.attempts
-    query = (
-        select(
-            order_table,
-            schema.hosts.c.name.label("host"),
-            attempt_table.c.token,
-            attempt_table.c.started,
-            attempt_table.c.ended,
-            attempt_table.c.done,
-        )
-        .select_from(order_table.join(schema.hosts).outerjoin(attempt_table))
-        .where(where)
-        .order_by(order_table.c.created, order_table.c.id, attempt_table.c.number)
+_ORDERS = (
+    select(
+        schema.orders,
+        schema.hosts.c.name.label("host"),
+        schema.attempts.c.token,
+        schema.attempts.c.started,
+        schema.attempts.c.ended,
+        schema.attempts.c.done,
     )
+    .select_from(schema.orders.join(schema.hosts).outerjoin(schema.attempts))
+    .order_by(schema.orders.c.created, schema.orders.c.id, schema.attempts.c.number)
+)
+_ORDER = _ORDERS.where(schema.orders.c.id == sa.bindparam("order_id"))
+
+
+def _orders(transaction: Transaction, where: sa.ColumnElement[bool]) -> list[Order]:
     grouped: dict[str, list[Row[Any]]] = {}
-    for row in transaction.connection.execute(query):
+    for row in transaction.connection.execute(_ORDERS.where(where)):
         grouped.setdefault(row.id, []).append(row)
     return [_order(rows) for rows in grouped.values()]
 

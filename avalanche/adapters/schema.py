@@ -30,13 +30,14 @@ metadata = MetaData(
     }
 )
 
-# One row. Whoever changes the inventory bumps it in the same transaction, so that every process sees a change in its
-# next request.
+# One row. Whoever changes the inventory or an order bumps its counter in the same transaction, so that every process
+# sees a change in its next request.
 revision = Table(
     "av_revision",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("inventory", Integer, nullable=False),
+    Column("orders", Integer, nullable=False),
 )
 
 appliances = Table(

@@ -65,6 +65,7 @@ def make_services(state: State, config: Config, authority: Authority, registrar:
     from avalanche.adapters.distributions import Distributions
     from avalanche.cli.plan import make_planner
     from avalanche.frontend.generations import Generations
+    from avalanche.frontend.installations import Installations
     from avalanche.frontend.profiles import Profiles
     from avalanche.frontend.services import Services
     from avalanche.frontend.storage import Storage
@@ -88,6 +89,7 @@ def make_services(state: State, config: Config, authority: Authority, registrar:
         storage=storage,
         timeline=Timeline(storage),
         profiles=profiles,
+        installations=Installations(profiles, swarm),
         generations=generations,
         swarm=swarm,
         bundle=build_bundle(),

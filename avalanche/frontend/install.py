@@ -42,11 +42,15 @@ async def get_profile(request: web.Request) -> web.Response:
         orderbook.save_order(transaction, found, begun)
         return cluster, begun, begun is not found
 
-    cluster, order, is_new = await _with_order(services, order_id, "profile", begin, writes=True)
+    is_new = False
+    if services.installations.was_asked(order_id, token):
+        cluster, order = await _admitted(services, order_id, "profile")
+    else:
+        cluster, order, is_new = await _change_order(services, order_id, "profile", begin)
+        services.installations.note_asked(order_id, token)
     attempt = f"attempt {order.number(token)} of {order.limit}"
     try:
-        membership = await services.swarm.membership(cluster, order, client(request))
-        answer = await services.profiles.installation(cluster, order, membership)
+        answer = await services.installations.document(cluster, order, client(request))
     except AvalancheError as error:
         services.timeline.note(_event(services, order, "profile", "failed", text=f"{attempt}: {error}", attempt=token))
         raise
@@ -114,7 +118,7 @@ async def post_done(request: web.Request) -> web.Response:
 
     # First what is still on its way: a timeline that goes on after "done" reads as if it were not.
     await services.timeline.store(())
-    order, is_new = await _with_order(services, order_id, "done", finish, writes=True)
+    order, is_new = await _change_order(services, order_id, "done", finish)
     if is_new:
         level = logging.INFO if done.status == "ok" else logging.WARNING
         told = facts(host=order.host, order=order.id, status=done.status, state=order.state(now), text=done.text)
@@ -144,8 +148,8 @@ def _authenticate(request: web.Request) -> tuple[Services, str]:
     return services, order_id
 
 
-async def _with_order(services: Services, order_id: str, stage: str, work: OrderWork[T], *, writes: bool = False) -> T:
-    """Run ``work`` on an order whose secret was right; a refusal is noted in its host's timeline at ``stage``.
+async def _change_order(services: Services, order_id: str, stage: str, work: OrderWork[T]) -> T:
+    """Run ``work``, which may change an order whose secret was right; a refusal is noted in its host's timeline.
 
     Raises:
         OrderRefused: there is no such order (any more), or ``work`` refuses.
@@ -154,34 +158,42 @@ async def _with_order(services: Services, order_id: str, stage: str, work: Order
 
     def run(transaction: Transaction, cluster: Cluster) -> T:
         nonlocal host
-        order = orderbook.find_order(transaction, order_id)
-        if order is None:
-            raise OrderRefused(f"there is no order {order_id}; its host was removed")
+        order = _existing(orderbook.find_order(transaction, order_id), order_id)
         host = order.host
         return work(transaction, cluster, order)
 
     try:
-        return await (services.storage.write if writes else services.storage.read)(run)
+        return await services.storage.write(run)
     except OrderRefused as refusal:
         if host:
-            services.timeline.note(
-                TimelineEvent(host, services.clock(), stage, "failed", f"refused: {refusal}", order_id)
-            )
+            _note_refusal(services, host, order_id, stage, refusal)
         raise
 
 
 async def _admitted(services: Services, order_id: str, stage: str) -> tuple[Cluster, Order]:
-    """Return the inventory and an order that is live.
+    """Return the inventory and an order that is live; a refusal is noted in its host's timeline.
 
     Raises:
         OrderRefused: it is not.
     """
-
-    def admit(_: Transaction, cluster: Cluster, order: Order) -> tuple[Cluster, Order]:
+    cluster, found = await services.storage.order(order_id)
+    order = _existing(found, order_id)
+    try:
         order.admit(services.clock())
-        return cluster, order
+    except OrderRefused as refusal:
+        _note_refusal(services, order.host, order_id, stage, refusal)
+        raise
+    return cluster, order
 
-    return await _with_order(services, order_id, stage, admit)
+
+def _existing(order: Order | None, order_id: str) -> Order:
+    if order is None:
+        raise OrderRefused(f"there is no order {order_id}; its host was removed")
+    return order
+
+
+def _note_refusal(services: Services, host: str, order_id: str, stage: str, refusal: OrderRefused) -> None:
+    services.timeline.note(TimelineEvent(host, services.clock(), stage, "failed", f"refused: {refusal}", order_id))
 
 
 async def _body(request: web.Request) -> bytes:

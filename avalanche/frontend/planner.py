@@ -21,6 +21,7 @@ from avalanche.effects import Effects, Untrusted
 from avalanche.manifest import Manifest
 from avalanche.orders import Order
 from avalanche.profile import Membership, Profile, installation_document
+from avalanche.roll import RollSet
 
 PROFILES_KEPT = 256
 CLOSURES_KEPT = 64
@@ -60,7 +61,8 @@ class _Recent(Generic[K, V]):
 
 
 class Planner:
-    """Compiles and solves for hosts of a cluster. Not for several threads at once.
+    """Compiles and solves for hosts of a cluster, with the rolls as they were at the last look. Not for several threads
+    at once.
 
     Args:
         intrinsic: attributes that every host of this frontend has.
@@ -89,6 +91,16 @@ class Planner:
         self._solvers: _Recent[str, Solver] = _Recent(SOLVERS_KEPT)
         self._attributes: dict[str, Attributes] = {}
         self._revision = -1
+        self._current: RollSet | None = None
+
+    def look(self) -> str:
+        """Look at the rolls on disk, and name their content.
+
+        Raises:
+            ConfigError, GraphError, ConditionError: they cannot be read.
+        """
+        self._current = self._rolls.current()
+        return self._current.fingerprint
 
     def attributes(self, cluster: Cluster, host: Host) -> Attributes:
         """A host's attributes at a revision of the inventory."""
@@ -106,7 +118,10 @@ class Planner:
             DefinitionError: a roll is wrong, or refers to an attribute the host does not have; names file and line.
             ConfigError: a roll cannot be read.
         """
-        rolls = self._rolls.current()
+        if self._current is None:
+            self.look()
+        rolls = self._current
+        assert rolls is not None
         values = tuple(
             (name, attributes[name], attributes.attribute(name).secret)
             for name in sorted(rolls.mentioned(root))

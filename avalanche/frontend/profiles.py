@@ -6,13 +6,17 @@ One thread is enough, because what several hosts share is compiled once and the 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from avalanche.cluster import Cluster
 from avalanche.frontend.planner import Planner
 from avalanche.manifest import Manifest
 from avalanche.orders import Order
 from avalanche.profile import Membership
+
+T = TypeVar("T")
 
 
 class Profiles:
@@ -21,21 +25,40 @@ class Profiles:
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="profiles")
+        self._looking: asyncio.Task[str] | None = None
+        self._next_look: asyncio.Task[str] | None = None
+
+    async def rolls(self) -> str:
+        """Name the content of the rolls as it was on disk not before this call. Who asks together is told together.
+
+        Raises:
+            ConfigError, GraphError, ConditionError: the rolls cannot be read.
+        """
+        if self._next_look is None:
+            self._next_look = asyncio.create_task(self._look(self._looking), name="rolls")
+        return await asyncio.shield(self._next_look)
+
+    async def _look(self, before: asyncio.Task[str] | None) -> str:
+        if before is not None:
+            await asyncio.wait((before,))
+        self._looking, self._next_look = self._next_look, None
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._planner.look)
 
     async def installation(self, cluster: Cluster, order: Order, membership: Membership | None) -> bytes:
         """The installation document of an order's host."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._planner.installation, cluster, order, membership)
+        return await self._run(self._planner.installation, cluster, order, membership)
 
     async def wanted(self, cluster: Cluster, order: Order) -> Manifest:
         """What an order's host will fetch."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._planner.wanted, cluster, order)
+        return await self._run(self._planner.wanted, cluster, order)
 
     async def manifest(self, cluster: Cluster, order: Order, digest: str) -> bytes | None:
         """The manifest of this digest, or None when the host's profile names another."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._planner.manifest, cluster, order, digest)
+        return await self._run(self._planner.manifest, cluster, order, digest)
+
+    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
+        await self.rolls()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     def close(self) -> None:
         """End the thread."""

@@ -13,6 +13,7 @@ from aiohttp import web
 from avalanche.adapters.bundle import Bundle
 from avalanche.config import Config
 from avalanche.frontend.generations import Generations
+from avalanche.frontend.installations import Installations
 from avalanche.frontend.profiles import Profiles
 from avalanche.frontend.storage import Storage
 from avalanche.frontend.swarm import Swarm
@@ -27,6 +28,7 @@ class Services:
     storage: Storage
     timeline: Timeline
     profiles: Profiles
+    installations: Installations
     generations: Generations
     swarm: Swarm
     bundle: Bundle

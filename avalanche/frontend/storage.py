@@ -12,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from avalanche.adapters import orderbook
 from avalanche.adapters.database import Database, DatabaseUnavailable, Transaction
 from avalanche.cluster import Cluster
 from avalanche.errors import AvalancheError
+from avalanche.orders import Order
 
 T = TypeVar("T")
 Work = Callable[[Transaction, Cluster], T]
@@ -35,7 +37,10 @@ class Storage:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._waiting: list[_Job] = []
         self._running: asyncio.Task[None] | None = None
+        # What the last transaction saw, by the revisions it saw.
         self._cluster: Cluster | None = None
+        self._orders: dict[str, Order | None] = {}
+        self._orders_revision = -1
 
     def __repr__(self) -> str:
         return f"<Storage {self._database.path}, {len(self._waiting)} waiting>"
@@ -55,6 +60,20 @@ class Storage:
             DatabaseUnavailable: the database cannot be written now.
         """
         return await self._submit(work, writes=True)
+
+    async def order(self, order_id: str) -> tuple[Cluster, Order | None]:
+        """Return the inventory and an order, not older than this call; None: there is no such order.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be read now.
+        """
+
+        def find(transaction: Transaction, cluster: Cluster) -> tuple[Cluster, Order | None]:
+            if order_id not in self._orders:
+                self._orders[order_id] = orderbook.find_order(transaction, order_id)
+            return cluster, self._orders[order_id]
+
+        return await self.read(find)
 
     async def close(self) -> None:
         """Wait for what is running and close the database."""
@@ -90,13 +109,24 @@ class Storage:
     def _group(self, group: Sequence[_Job]) -> list[Any]:
         """Run a group on the database's thread; an AvalancheError is a result, anything else fails the group."""
         writes = any(job.writes for job in group)
-        with self._database.transaction() if writes else self._database.snapshot() as transaction:
-            return [self._one(job, transaction) for job in group]
+        try:
+            with self._database.transaction() if writes else self._database.snapshot() as transaction:
+                cluster = self._fresh(transaction)
+                results = []
+                for job in group:
+                    results.append(self._one(job, transaction, cluster))
+                    if job.writes:
+                        cluster = self._fresh(transaction)
+                return results
+        except BaseException:
+            # What was seen in a transaction that failed may come again with the same revision and other content.
+            self._cluster, self._orders_revision = None, -1
+            raise
 
-    def _one(self, job: _Job, transaction: Transaction) -> Any:
+    def _one(self, job: _Job, transaction: Transaction, cluster: Cluster) -> Any:
         savepoint = transaction.connection.begin_nested() if job.writes else None
         try:
-            result = job.work(transaction, self._fresh(transaction))
+            result = job.work(transaction, cluster)
         except DatabaseUnavailable:
             raise
         except AvalancheError as error:
@@ -109,7 +139,10 @@ class Storage:
         return result
 
     def _fresh(self, transaction: Transaction) -> Cluster:
-        """The inventory as this transaction sees it; read again only when its revision changed."""
-        if self._cluster is None or self._cluster.revision != transaction.revision():
+        """The inventory as this transaction sees it; what did not change its revision is not read again."""
+        inventory, orders = transaction.revisions()
+        if self._cluster is None or self._cluster.revision != inventory:
             self._cluster = transaction.cluster()
+        if orders != self._orders_revision:
+            self._orders, self._orders_revision = {}, orders
         return self._cluster

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from avalanche.adapters import schema
+from avalanche.adapters import orderbook, schema
 from avalanche.adapters.database import Database, DatabaseUnavailable, Transaction
 from avalanche.cluster import Appliance, Cluster, Host, Setting
 from avalanche.errors import ClusterError
 from avalanche.frontend.storage import Storage
+from avalanche.orders import Order
 
 
 @pytest.fixture
@@ -119,3 +120,34 @@ async def test_closing_waits_for_what_is_running(tmp_path: Path) -> None:
     with again.snapshot() as transaction:
         assert transaction.connection.execute(schema.appliances.select()).all() != []
     again.close()
+
+
+async def test_an_order_that_another_process_changed_is_read_again(storage: Storage, tmp_path: Path) -> None:
+    order = Order("a" * 16, "a", "g", "http", 0.0, 100.0, 3)
+    await storage.write(add("a"))  # type: ignore[arg-type]
+    assert (await storage.order(order.id))[1] is None
+    other = Database(tmp_path / "avalanche.db")
+    with other.transaction() as transaction:
+        orderbook.add_order(transaction, order, 1.0)
+    _, first = await storage.order(order.id)
+    assert first == order
+    assert (await storage.order(order.id))[1] is first
+    with other.transaction() as transaction:
+        orderbook.save_order(transaction, order, order.cancel(2.0))
+    other.close()
+    _, second = await storage.order(order.id)
+    assert second is not None and second.closed == "cancelled"
+
+
+async def test_what_a_failed_transaction_saw_is_forgotten(storage: Storage, tmp_path: Path) -> None:
+    def fail(transaction: Transaction, _: Cluster) -> None:
+        transaction.add_host(Host("undone", "compute", 0, 0))
+        raise RuntimeError("the whole group fails")
+
+    with pytest.raises(RuntimeError):
+        await storage.write(fail)
+    other = Database(tmp_path / "avalanche.db")
+    with other.transaction() as transaction:
+        transaction.add_host(Host("kept", "compute", 0, 1))
+    other.close()
+    assert await names(storage) == {"kept"}

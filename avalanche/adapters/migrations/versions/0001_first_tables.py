@@ -13,8 +13,13 @@ def upgrade() -> None:
     _inventory()
     _orders()
     op.bulk_insert(
-        sa.table("av_revision", sa.column("id", sa.Integer), sa.column("inventory", sa.Integer)),
-        [{"id": 1, "inventory": 1}],
+        sa.table(
+            "av_revision",
+            sa.column("id", sa.Integer),
+            sa.column("inventory", sa.Integer),
+            sa.column("orders", sa.Integer),
+        ),
+        [{"id": 1, "inventory": 1, "orders": 1}],
     )
 
 
@@ -23,6 +28,7 @@ def _inventory() -> None:
         "av_revision",
         sa.Column("id", sa.Integer, autoincrement=False, nullable=False),
         sa.Column("inventory", sa.Integer, nullable=False),
+        sa.Column("orders", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_av_revision"),
     )
     op.create_table(
