@@ -69,6 +69,9 @@ class Expression:
         return self.text
 
 
+_NOTHING = frozenset[str]()
+
+
 @dataclass(frozen=True)
 class Condition:
     """Holds when all of its clauses hold."""
@@ -78,12 +81,14 @@ class Condition:
     @property
     def names(self) -> frozenset[str]:
         """The attributes it mentions."""
-        return frozenset[str]().union(*(clause.names for clause in self.clauses))
+        return frozenset[str]().union(*(clause.names for clause in self.clauses)) if self.clauses else _NOTHING
 
     def holds(self, attributes: Values) -> bool:
-        return all(clause.holds(attributes) for clause in self.clauses)
+        return not self.clauses or all(clause.holds(attributes) for clause in self.clauses)
 
     def __and__(self, other: Condition) -> Condition:
+        if not other.clauses:
+            return self
         return Condition((*self.clauses, *other.clauses))
 
     def __str__(self) -> str:
@@ -107,6 +112,8 @@ def parse_when(element: Element) -> Condition:
         DefinitionError: one of them holds an attribute reference.
     """
     found = ALWAYS
+    if element.attributes.keys().isdisjoint(CONDITIONS):
+        return found
     for name in LISTS:
         listed = element.get(name)
         if listed is not None:

@@ -20,6 +20,7 @@ REFERENCE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 PREDEFINED = frozenset({"lt", "gt", "amp", "quot", "apos"})
 
 # Characters that XML 1.0 cannot carry, in any escape.
+_SPECIAL = re.compile('[&<>"\r\n\t]')
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 # A reference travels through expat between two private-use characters, which a document may not hold itself.
@@ -30,6 +31,7 @@ _TOKEN = re.compile(
     r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|(?P<declaration><\?xml\s.*?(?:\?>|\Z))|&#(?P<code>x[0-9a-fA-F]+|[0-9]+);|&(?P<name>[A-Za-z_][A-Za-z0-9_.-]*);",
     re.DOTALL,
 )
+_LINE_END = re.compile(r"&#(?:0*1[03]|x0*[adAD]);")
 _ENCODING = re.compile(r"\A\s*<\?xml[^>]*?\bencoding\s*=\s*[\"']([A-Za-z0-9._-]*)[\"']")
 
 
@@ -56,6 +58,8 @@ class Text:
     parts: tuple[Union[str, Reference], ...] = ()
 
     def __post_init__(self) -> None:
+        if len(self.parts) == 1 and self.parts[0] != "":
+            return
         joined: list[Union[str, Reference]] = []
         for part in self.parts:
             if isinstance(part, str) and joined and isinstance(joined[-1], str):
@@ -114,7 +118,7 @@ class Element:
             if isinstance(item, Element):
                 yield item
             elif isinstance(item, Reference) or item.strip():
-                shown = f"&{item.name};" if isinstance(item, Reference) else item.strip().split("\n")[0][:40]
+                shown, _ = stray_text(item, self.line)
                 self.fail(f"<{self.tag}> holds elements only; move or remove the text {shown!r}")
 
     def text(self) -> Text:
@@ -146,6 +150,22 @@ class Element:
         return plain
 
 
+def _nothing(*_: object) -> None:
+    pass
+
+
+def stray_text(item: Union[str, Reference], line: int) -> tuple[str, int]:
+    """Return how to show text where none belongs, shortened, and the line on which it stands.
+
+    Args:
+        line: where the item begins, perhaps with blank lines.
+    """
+    if isinstance(item, Reference):
+        return f"&{item.name};", item.line
+    text = item.lstrip()
+    return text.rstrip().split("\n")[0][:40], line + item[: len(item) - len(text)].count("\n")
+
+
 class _Open:
     """An element whose end has not come yet."""
 
@@ -164,7 +184,7 @@ class _Open:
 class _Reader:
     """Collects expat's events into one tree; every bound is checked before memory is spent on it."""
 
-    def __init__(self, *, file: str, depth: int, count: int) -> None:
+    def __init__(self, *, file: str, depth: int, count: int, buffered: bool) -> None:
         self.file = file
         self.depth = depth
         self.count = count
@@ -176,6 +196,13 @@ class _Reader:
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.characters
+        self.buffered = buffered
+        if buffered:
+            # Text comes in few long pieces. Each ends where the next event begins, so every event needs a handler.
+            self.parser.buffer_text = True
+            self.parser.buffer_size = 1 << 16
+            self.parser.CommentHandler = self.parser.StartCdataSectionHandler = _nothing
+            self.parser.EndCdataSectionHandler = _nothing
 
     def fail(self, message: str, line: Optional[int] = None) -> NoReturn:
         raise DefinitionError(message, file=self.file, line=line or self.parser.CurrentLineNumber)
@@ -195,9 +222,9 @@ class _Reader:
         if len(self.open) >= self.depth:
             self.fail(f"elements are nested deeper than {self.depth}")
         line = self.parser.CurrentLineNumber
-        if _OPEN in tag or any(_OPEN in name for name in attributes):
+        if _OPEN in tag or _OPEN in "".join(attributes):
             self.fail("an attribute reference cannot be part of a name")
-        values = {name: Text(tuple(self.split(value, line))) for name, value in attributes.items()}
+        values = {name: self.attribute(value, line) for name, value in attributes.items()}
         self.open.append(_Open(tag, values, line))
 
     def end(self, _: str) -> None:
@@ -211,22 +238,28 @@ class _Reader:
             self.root = element
 
     def characters(self, data: str) -> None:
-        if self.open:
-            line = self.parser.CurrentLineNumber
-            for item in self.split(data, line):
-                self.open[-1].add(item, line)
-
-    def split(self, data: str, line: int) -> Iterator[Union[str, Reference]]:
+        if not self.open:
+            return
+        line = self.parser.CurrentLineNumber
+        if self.buffered:
+            line -= data.count("\n")
         if _OPEN not in data:
-            if data:
-                yield data
+            self.open[-1].add(data, line)
             return
         # expat never splits a chunk within a line, so a reference's two marks arrive together.
         for index, part in enumerate(_MARKED.split(data)):
             if index % 2:
-                yield Reference(part, line)
+                self.open[-1].add(Reference(part, line), line)
             elif part:
-                yield part
+                self.open[-1].add(part, line)
+                line += part.count("\n") if self.buffered else 0
+
+    @staticmethod
+    def attribute(value: str, line: int) -> Text:
+        if _OPEN not in value:
+            return Text((value,))
+        parts = enumerate(_MARKED.split(value))
+        return Text(tuple(Reference(part, line) if index % 2 else part for index, part in parts))
 
 
 def parse_document(
@@ -251,7 +284,9 @@ def parse_document(
     text = _decode(data, file)
     if references:
         text = _mark(text, file)
-    reader = _Reader(file=file, depth=depth, count=count)
+    # A line end written as a character would count as one of the file's lines.
+    buffered = _LINE_END.search(text) is None
+    reader = _Reader(file=file, depth=depth, count=count, buffered=buffered)
     try:
         reader.parser.Parse(text.encode(), True)
     except expat.ExpatError as error:
@@ -322,11 +357,15 @@ def forbidden(value: str) -> Optional[str]:
 
 def escape_text(value: str) -> str:
     """Escape characters for element content, so that a parser gives back exactly the value."""
+    if _SPECIAL.search(value) is None:
+        return value
     return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
 
 
 def escape_attribute(value: str) -> str:
     """Escape characters for a double-quoted XML attribute, so that a parser gives back exactly the value."""
+    if _SPECIAL.search(value) is None:
+        return value
     text = escape_text(value).replace('"', "&quot;")
     return text.replace("\n", "&#10;").replace("\t", "&#9;")
 

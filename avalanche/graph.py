@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from avalanche.condition import ALWAYS, CONDITIONS, Condition, parse_when
-from avalanche.document import Element, Reference, parse_document
+from avalanche.document import Element, Reference, parse_document, stray_text
 from avalanche.errors import DefinitionError, GraphError
 from avalanche.ordering import HEAD, TAIL, Order, Ordering
 from avalanche.remark import Remark
@@ -223,9 +223,9 @@ class _Reader:
         for item, line in zip(root.content, root.lines, strict=True):
             if not isinstance(item, Element):
                 if isinstance(item, Reference) or item.strip():
-                    shown = f"&{item.name};" if isinstance(item, Reference) else item.strip().split("\n")[0][:40]
+                    shown, begun = stray_text(item, line)
                     self.remarks.append(
-                        Remark(self.file, line, "text-passed-by", f"the text {shown!r} means nothing here")
+                        Remark(self.file, begun, "text-passed-by", f"the text {shown!r} means nothing here")
                     )
             elif item.tag in ("edge", "order"):
                 self.read_pairs(item)

@@ -6,6 +6,7 @@ frontend is asked when a profile is compiled (``read_sections``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from avalanche.nodetags import TagReader
 from avalanche.remark import Remark
 
 MAX_SIZE = 1 << 20  # bytes of a node file
+
+# Most node files hold nothing to expand, and need no second tree.
+_EXPANDS = re.compile(rb"<(?:include|sinclude|eval|var|copy)\b|\binclude\s*=")
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,13 @@ def parse_nodefile(
     with _as_nodefile_error():
         root = parse_document(data, file=file, size=MAX_SIZE, references=True)
         _check_root(root)
-        tree = splice_includes(root, include)
         expander, reader = Expander(roll=roll, library=library), TagReader()
         _remark_root(root, reader)
-        sections = tuple(reader.sections(expander.expand(tree)))
+        tree = expanded = root
+        if _EXPANDS.search(data):
+            tree = splice_includes(root, include)
+            expanded = expander.expand(tree)
+        sections = tuple(reader.sections(expanded))
         return NodeFile(
             name=name,
             file=file,

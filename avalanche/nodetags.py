@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from avalanche.commands import SOURCES, is_command
 from avalanche.condition import CONDITIONS, Condition, parse_when
-from avalanche.document import Element, Reference, Text
+from avalanche.document import Element, Reference, Text, stray_text
 from avalanche.errors import ProfileError
 from avalanche.graph import IGNORED
 from avalanche.nodesections import CommandSection, CommentSection, FileSection, PackageSection, ScriptSection, Section
@@ -66,8 +66,8 @@ class TagReader:
             if isinstance(item, Element):
                 yield item
             elif isinstance(item, Reference) or item.strip():
-                shown = f"&{item.name};" if isinstance(item, Reference) else item.strip().split("\n")[0][:40]
-                self.remark(root, "text-passed-by", f"the text {shown!r} stands between tags and is lost", line=line)
+                shown, begun = stray_text(item, line)
+                self.remark(root, "text-passed-by", f"the text {shown!r} stands between tags and is lost", line=begun)
 
     def _pass_by(self, element: Element) -> None:
         if element.tag in FOREIGN:
@@ -226,8 +226,9 @@ class TagReader:
     def _arguments(self, element: Element) -> tuple[str, bool]:
         """Read ``interpreter=`` and ``arg=``; in Rocks' old style the latter holds ``--interpreter X``."""
         interpreter, chroot = element.get("interpreter"), True
+        arg = element.get("arg")
         try:
-            words = shlex.split((element.get("arg") or "").replace("=", " "))
+            words = shlex.split(arg.replace("=", " ")) if arg else []
         except ValueError as error:
             element.fail(f"arg= cannot be split into words: {error}")
         while words:
