@@ -27,6 +27,10 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
 
 def _order(arguments: argparse.Namespace) -> None:
     source = source_of(arguments)
+    if arguments.legacy:
+        from avalanche.cli.legacy import print_order
+
+        return print_order(source, arguments)
     nodes = _rolls(source).graph.traverse(source.root, source.attributes).nodes
     if arguments.json:
         print_json(list(nodes))

@@ -27,4 +27,8 @@ def compiled_profile(source: Source) -> Profile:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    if arguments.legacy:
+        from avalanche.cli.legacy import print_profile
+
+        return print_profile(source_of(arguments), arguments)
     print(compiled_profile(source_of(arguments)).to_xml().decode(), end="")

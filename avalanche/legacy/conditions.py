@@ -12,7 +12,8 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from avalanche.errors import DefinitionError
 from avalanche.legacy.text import Place, Stopped, refuse
@@ -99,25 +100,22 @@ class _Evaluator:
             self.depth -= 1
 
     def _value(self, node: ast.expr) -> Value:
-        if isinstance(node, ast.Name):
-            return self.named(node.id)
-        if isinstance(node, ast.Constant):
-            return self.constant(node)
-        if isinstance(node, ast.BoolOp):
-            return self.chain(node)
-        if isinstance(node, ast.UnaryOp):
-            return self.unary(node)
-        if isinstance(node, ast.Compare):
-            return all(self.comparisons(node))
-        if isinstance(node, ast.List):
-            return [self.value(item) for item in node.elts]
-        if isinstance(node, ast.Tuple):
-            return tuple(self.value(item) for item in node.elts)
-        if isinstance(node, ast.Attribute):
-            return self.attribute(node)
-        if isinstance(node, ast.Call):
-            return self.call(node)
-        raise self.unsupported(node)
+        evaluate = _EVALUATE.get(type(node))
+        if evaluate is None:
+            raise self.unsupported(node)
+        return evaluate(self, node)
+
+    def name(self, node: ast.Name) -> Value:
+        return self.named(node.id)
+
+    def comparison(self, node: ast.Compare) -> Value:
+        return all(self.comparisons(node))
+
+    def list_of(self, node: ast.List) -> Value:
+        return [self.value(item) for item in node.elts]
+
+    def tuple_of(self, node: ast.Tuple) -> Value:
+        return tuple(self.value(item) for item in node.elts)
 
     def named(self, name: str) -> Value:
         found = self.attributes.get(name)
@@ -195,6 +193,19 @@ class _Evaluator:
             file=self.place.file or None,
             line=self.place.line or None,
         )
+
+
+_EVALUATE: dict[type[ast.expr], Callable[[_Evaluator, Any], Value]] = {
+    ast.Name: _Evaluator.name,
+    ast.Constant: _Evaluator.constant,
+    ast.BoolOp: _Evaluator.chain,
+    ast.UnaryOp: _Evaluator.unary,
+    ast.Compare: _Evaluator.comparison,
+    ast.List: _Evaluator.list_of,
+    ast.Tuple: _Evaluator.tuple_of,
+    ast.Attribute: _Evaluator.attribute,
+    ast.Call: _Evaluator.call,
+}
 
 
 def _type(value: Value) -> str:

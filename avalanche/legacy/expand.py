@@ -241,7 +241,9 @@ class _Pass2(WrittenReader):
         self.key = tag if tag in LOADER else None
         values = {"roll": self.expansion.roll, "file": self.expansion.filename}
         written = [*attributes.items(), *((name, values[name]) for name in values if name not in attributes)]
-        self.expansion.text.add("<{}{}>".format(tag, "".join(f' {name}="{value}"' for name, value in written)), self.here())
+        self.expansion.text.add(
+            "<{}{}>".format(tag, "".join(f' {name}="{value}"' for name, value in written)), self.here()
+        )
 
     def end(self, tag: str) -> None:
         if tag in ROOTS:

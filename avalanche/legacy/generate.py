@@ -14,9 +14,9 @@ from avalanche.legacy.text import NOWHERE, Place, Stopped, Written, WrittenReade
 
 MAIN = frozenset({
     "include", "main", "auth", "clearpart", "autopart", "device", "driverdisk", "eula", "firstboot", "ignoredisk",
-    "install", "nfs", "cdrom", "interactive", "harddrive", "url", "keyboard", "lang", "langsupport", "lilo", "lilocheck",
-    "bootloader", "mouse", "network", "part", "volgroup", "logvol", "raid", "reboot", "rootpw", "skipx", "sshpw", "text",
-    "timezone", "upgrade", "xconfig", "zerombr",
+    "install", "nfs", "cdrom", "interactive", "harddrive", "url", "keyboard", "lang", "langsupport", "lilo",
+    "lilocheck", "bootloader", "mouse", "network", "part", "volgroup", "logvol", "raid", "reboot", "rootpw", "skipx",
+    "sshpw", "text", "timezone", "upgrade", "xconfig", "zerombr",
 })  # fmt: skip
 OTHERS = frozenset({
     "attributes", "debug", "description", "package", "pre", "post", "boot", "configure", "ansible",
@@ -264,7 +264,7 @@ class _Generator:
     def temporary_name(self) -> str:
         """The original's were random."""
         self.temporary += 1
-        return f"/tmp/TMP{self.temporary:05}"
+        return f"/tmp/TMP{self.temporary:05}"  # noqa: S108  (text for a script, not a file of ours)
 
     def check_in(self, name: str, owner: str, perms: str) -> str:
         folder, archive = _archive(name)
@@ -313,9 +313,16 @@ class _Generator:
         for words, interpreter, body in self.post:
             script = self.temporary_name()
             lines += [
-                f"%post --log={LOG} {words}", f"cat > {script} << 'ROCKS-KS-POST'", interpreter, body, "\nROCKS-KS-POST",
-                f"/bin/chmod +x {script}", script, f"/bin/rm {script}", "%end",
-            ]  # fmt: skip
+                f"%post --log={LOG} {words}",
+                f"cat > {script} << 'ROCKS-KS-POST'",
+                interpreter,
+                body,
+                "\nROCKS-KS-POST",
+                f"/bin/chmod +x {script}",
+                script,
+                f"/bin/rm {script}",
+                "%end",
+            ]
         return lines
 
     def boot_lines(self) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from avalanche.condition import CONDITIONS
 from avalanche.document import Element, parse_document
 from avalanche.errors import DefinitionError
 from avalanche.legacy.conditions import compose, holds
@@ -126,7 +127,8 @@ class _State:
             end(element)
 
     def start_edge(self, element: Element) -> None:
-        self.edge_condition = self.condition = compose(*(element.get(name) for name in ("arch", "os", "release", "cond")))
+        self.edge_condition = compose(*(element.get(name) for name in CONDITIONS))
+        self.condition = self.edge_condition
         self.edge_to = element.get("to")
         self.edge_from = element.get("from")
 
