@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from avalanche.adapters.rolls import MAX_FILES
 from avalanche.errors import ConfigError
 from avalanche.legacy.text import MAX_FILE
 from avalanche.legacy.tree import File, Tree
 
 GRAPHS, NODES, INCLUDES = "graphs/default", "nodes", "include"
+MAX_FILES = 5000  # of one folder
 
 
 def load_tree(paths: Sequence[Path]) -> Tree:

@@ -148,15 +148,16 @@ class _Evaluator:
         return -found if sign == "-" else +found
 
     def comparisons(self, node: ast.Compare) -> Iterator[bool]:
-        left = self.value(node.left)
-        for operator, operand in zip(node.ops, node.comparators, strict=True):
-            right = self.value(operand)
-            yield self.compare(left, operator, right)
-            left = right
+        first, left = node.left, self.value(node.left)
+        for operator, second in zip(node.ops, node.comparators, strict=True):
+            right = self.value(second)
+            if isinstance(operator, ast.Is | ast.IsNot):
+                yield _same(left, right, ast.dump(first) == ast.dump(second)) is isinstance(operator, ast.Is)
+            else:
+                yield self.compare(left, operator, right)
+            first, left = second, right
 
     def compare(self, left: Value, operator: ast.cmpop, right: Value) -> bool:
-        if isinstance(operator, ast.Is | ast.IsNot):
-            return _same(left, right) is isinstance(operator, ast.Is)
         if isinstance(operator, ast.In | ast.NotIn):
             return self.contains(right, left) is isinstance(operator, ast.In)
         order = _order(left, right)
@@ -212,15 +213,15 @@ def _type(value: Value) -> str:
     return "NoneType" if value is None else type(value).__name__
 
 
-def _same(left: Value, right: Value) -> bool:
-    """Python 2's ``is``, for values of which one may be a constant of the condition."""
+def _same(left: Value, right: Value, is_one_source: bool) -> bool:
+    """Python 2's ``is``: values that are kept once; a text by one name, or a constant that is written twice."""
     if type(left) is not type(right):
         return False
     if left is None or isinstance(left, bool):
         return left is right
-    if isinstance(left, int):
-        return left == right and left in _SMALL_INTEGERS
-    return isinstance(left, str) and left == right and len(left) <= 1
+    if isinstance(left, int) and left in _SMALL_INTEGERS:
+        return left == right
+    return isinstance(left, str) and (is_one_source or left == right == "")
 
 
 def _order(left: Value, right: Value) -> int | None:

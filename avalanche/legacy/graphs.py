@@ -6,14 +6,11 @@ attribute form always are, and carry their condition with them. Names are taken 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from avalanche.condition import CONDITIONS
-from avalanche.document import Element, parse_document
-from avalanche.errors import DefinitionError
 from avalanche.legacy.conditions import compose, holds
-from avalanche.legacy.text import MAX_FILE, Place, Stopped
+from avalanche.legacy.text import MAX_FILE, NOWHERE, Place, Reader, Stopped, refuse
 from avalanche.legacy.tree import File
 
 
@@ -85,15 +82,42 @@ def read_graphs(files: Iterable[File], attributes: Mapping[str, str]) -> Graphs:
     """
     state = _State(attributes)
     for file in files:
-        try:
-            root = parse_document(file.data, file=file.path, size=MAX_FILE)
-        except DefinitionError as error:
-            if "not well-formed" in error.message:
-                words = error.message.removeprefix("not well-formed XML: ").rpartition(" at column ")[0]
-                raise Stopped(f"SAXParseException: {words}", Place(file.path, error.line or 0)) from None
-            raise
-        state.walk(root)
+        if len(file.data) > MAX_FILE:
+            refuse(f"the file has more than the {MAX_FILE} bytes allowed; split it", file.place)
+        _GraphReader(file, state).feed([file.data], close=True)
     return state.graphs
+
+
+class _GraphReader(Reader):
+    """Reads a graph file as it is: there are no attributes to refer to, and no header of ours."""
+
+    def __init__(self, file: File, state: _State) -> None:
+        super().__init__()
+        self.file = file
+        self.state = state
+        self.parser.StartDoctypeDeclHandler = self.refuse_document_type
+
+    def refuse_document_type(self, *_: object) -> None:
+        refuse("a document type (<!DOCTYPE) is not read by --legacy; remove it", self.here())
+
+    def here(self) -> Place:
+        return Place(self.file.path, self.parser.CurrentLineNumber)
+
+    def at_error(self) -> Place:
+        return Place(self.file.path, self.parser.ErrorLineNumber)
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        self.state.place = self.here()
+        if tag in self.state.starts:
+            self.state.starts[tag](attributes)
+
+    def end(self, tag: str) -> None:
+        self.state.place = self.here()
+        if tag in self.state.ends:
+            self.state.ends[tag]()
+
+    def characters(self, data: str) -> None:
+        self.state.text += data
 
 
 class _State:
@@ -102,6 +126,7 @@ class _State:
     def __init__(self, attributes: Mapping[str, str]) -> None:
         self.attributes = attributes
         self.graphs = Graphs()
+        self.place = NOWHERE
         self.text = ""
         self.edge_from: str | None = None
         self.edge_to: str | None = None
@@ -111,95 +136,79 @@ class _State:
         self.tail: str | None = None
         self.generator: str | None = None
         self.order_generator: str | None = None  # of the last <order>
-        self.in_order = False
+        self.has_order = False
+        self.starts: dict[str, Callable[[Mapping[str, str]], None]] = {
+            "edge": self.start_edge, "to": self.start_end_of_edge, "from": self.start_end_of_edge,
+            "order": self.start_order, "head": self.start_end_of_order, "tail": self.start_end_of_order,
+        }  # fmt: skip
+        self.ends: dict[str, Callable[[], None]] = {
+            "edge": self.end_edge, "to": self.end_to, "from": self.end_from,
+            "order": self.end_order, "head": self.end_head, "tail": self.end_tail,
+        }  # fmt: skip
 
-    def walk(self, element: Element) -> None:
-        start = getattr(self, f"start_{element.tag}", None) if element.tag in _TAGS else None
-        if start is not None:
-            start(element)
-        for item in element.content:
-            if isinstance(item, Element):
-                self.walk(item)
-            else:
-                self.text += str(item)
-        end = getattr(self, f"end_{element.tag}", None) if element.tag in _TAGS else None
-        if end is not None:
-            end(element)
-
-    def start_edge(self, element: Element) -> None:
-        self.edge_condition = compose(*(element.get(name) for name in CONDITIONS))
+    def start_edge(self, attributes: Mapping[str, str]) -> None:
+        self.edge_condition = compose(
+            attributes.get("arch"), attributes.get("os"), attributes.get("release"), attributes.get("cond")
+        )
         self.condition = self.edge_condition
-        self.edge_to = element.get("to")
-        self.edge_from = element.get("from")
+        self.edge_to = attributes.get("to")
+        self.edge_from = attributes.get("from")
 
-    def end_edge(self, element: Element) -> None:
+    def end_edge(self) -> None:
         if self.edge_to and self.edge_from:
-            self.add_edge(element)
+            self.add_edge()
 
-    def start_to(self, element: Element) -> None:
+    def start_end_of_edge(self, attributes: Mapping[str, str]) -> None:
         self.text = ""
         condition = self.edge_condition
         if condition is None:
-            raise Stopped(f"AttributeError: <{element.tag}> before any <edge>", _place(element))
-        own = element.get("cond")
-        if own is not None:
+            raise Stopped("AttributeError: Struct instance has no attribute 'cond'", self.place)
+        if "cond" in attributes:
             # Without a condition of the edge this reads "(  and X )", which is no Python.
-            condition = f"( {condition} and {own} )"
-        self.condition = compose(element.get("arch"), element.get("os"), element.get("release"), condition)
+            condition = f"( {condition} and {attributes['cond']} )"
+        self.condition = compose(attributes.get("arch"), attributes.get("os"), attributes.get("release"), condition)
 
-    start_from = start_to
-
-    def end_to(self, element: Element) -> None:
-        if holds(self.condition, self.attributes, _place(element)):
+    def end_to(self) -> None:
+        if holds(self.condition, self.attributes, self.place):
             self.edge_to = self.text
-            self.add_edge(element)
+            self.add_edge()
         self.edge_to = None
 
-    def end_from(self, element: Element) -> None:
-        if holds(self.condition, self.attributes, _place(element)):
+    def end_from(self) -> None:
+        if holds(self.condition, self.attributes, self.place):
             self.edge_from = self.text
-            self.add_edge(element)
+            self.add_edge()
         self.edge_from = None
 
-    def add_edge(self, element: Element) -> None:
+    def add_edge(self) -> None:
         target, source = self.graphs.edges.pair(self.edge_to, self.edge_from)
-        self.graphs.edges.connect(source, target, _place(element), condition=self.edge_condition or "")
+        self.graphs.edges.connect(source, target, self.place, condition=self.edge_condition or "")
 
-    def start_order(self, element: Element) -> None:
-        self.head, self.tail = element.get("head"), element.get("tail")
-        self.generator = self.order_generator = element.get("gen")
-        self.in_order = True
+    def start_order(self, attributes: Mapping[str, str]) -> None:
+        self.head, self.tail = attributes.get("head"), attributes.get("tail")
+        self.generator = self.order_generator = attributes.get("gen")
+        self.has_order = True
 
-    def end_order(self, element: Element) -> None:
+    def end_order(self) -> None:
         if self.head and self.tail:
-            self.add_order(element)
+            self.add_order()
 
-    def start_head(self, element: Element) -> None:
+    def start_end_of_order(self, attributes: Mapping[str, str]) -> None:
         self.text = ""
-        if not self.in_order:
-            raise Stopped(f"AttributeError: <{element.tag}> before any <order>", _place(element))
-        own = element.get("gen")
-        self.generator = self.order_generator if own is None else own
+        if not self.has_order:
+            raise Stopped("AttributeError: Struct instance has no attribute 'gen'", self.place)
+        self.generator = attributes.get("gen", self.order_generator)
 
-    start_tail = start_head
-
-    def end_head(self, element: Element) -> None:
+    def end_head(self) -> None:
         self.head = self.text
-        self.add_order(element)
+        self.add_order()
         self.head = None
 
-    def end_tail(self, element: Element) -> None:
+    def end_tail(self) -> None:
         self.tail = self.text
-        self.add_order(element)
+        self.add_order()
         self.tail = None
 
-    def add_order(self, element: Element) -> None:
+    def add_order(self) -> None:
         head, tail = self.graphs.orders.pair(self.head, self.tail)
-        self.graphs.orders.connect(head, tail, _place(element), generator=self.generator)
-
-
-_TAGS = frozenset({"edge", "to", "from", "order", "head", "tail"})
-
-
-def _place(element: Element) -> Place:
-    return Place(element.file, element.line)
+        self.graphs.orders.connect(head, tail, self.place, generator=self.generator)
