@@ -41,10 +41,10 @@ def add_source_command(
     parser.add_argument("--root", metavar="NODE", help="a graph node, without any database")
     parser.add_argument("--roll", action="append", type=Path, metavar="DIR", help="roll folder; later ones override")
     parser.add_argument("--attrs", type=Path, metavar="FILE", help="attributes, as a JSON object")
+    parser.add_argument("--release", choices=RELEASES, default=RELEASES[0], help="the installer's release")
     parser.add_argument("--no-eval", action="store_true", help="leave evals and includes out")
     if name in LEGACY_COMMANDS:
         parser.add_argument("--legacy", action="store_true", help="what the original Rocks compiler answers")
-    parser.add_argument("--release", choices=RELEASES, default=RELEASES[0], help="the installer's release")
     parser.set_defaults(usage_error=parser.error)
     return parser
 

@@ -23,8 +23,9 @@ VALUES = {
         "", "flag", "not noflag", "num == 5", "seven == 7", "flag == 1", "neg == -3", "nosuch is None",
         "os is not None", "not nosuch", "nosuch < 1", "None < noflag", "version >= 7", "num < 'a'", "'a' < (1, 2)",
         "[9] < 'a'", "os in ['linux', 'sunos']", "'lin' in os", "num not in [1, 2]", "1 < num < 9", "num <> 6",
-        "'<>' != os", "nosuch or flag", "os == \"linux\" and (noflag or flag)", "name == 'Bob\\'s'", "-num < 0", "not True",
-        "True == nosuch", " flag", "num is 5", "os is os", "flag is not None", "[1, [2]] < [1, [3]]", "[1] < [1, 0]",
+        "'<>' != os", "nosuch or flag", "os == \"linux\" and (noflag or flag)", "name == 'Bob\\'s'", "-num < 0",
+        "not True", "True == nosuch", " flag", "num is 5", "os is os", "flag is not None",
+        "[1, [2]] < [1, [3]]", "[1] < [1, 0]",
     ],
 )  # fmt: skip
 def test_what_was_true_is(text: str) -> None:
