@@ -3,13 +3,15 @@
 Selection is a depth-first walk along the edges in the order of the files. A node keeps only the condition of the edge
 that reached it *first*: a false one drops the node, but not its children, and no later edge brings it back.
 
-Order is the reverse of the finishing times of a depth-first walk over all order pairs, in which HEAD comes before what
-has no beginning and TAIL after what has no end. Nodes that no pair speaks of stand at TAIL, by name. Which of several
-walks the original took varied from run to run; here it is the alphabetical one.
+Order respects all order pairs that a depth-first walk reaches, in which HEAD leads to every beginning and every end
+leads to TAIL. Nodes that no pair speaks of stand at TAIL, by name. What the pairs leave open varied from run to run in
+the original; here it is what is before HEAD, the rest, what is after TAIL, each by name. Circles were no error.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -77,37 +79,96 @@ def _place(link: Link | None) -> Place:
 def _ordered(network: Network) -> Iterator[tuple[Vertex, str | None]]:
     """Yield the vertices of the order pairs in order, each with the gen= of the pair that reached it."""
     head, tail = network.vertices.get(HEAD), network.vertices.get(TAIL)
+    before_head = _put_head_first(network, head)
+    after_tail = _put_tail_last(network, tail)
+    walked = _walk(network, _last_first(network, lambda vertex: vertex.incoming == 0), _forward(network))
+    reached = {vertex: link for vertex, link, is_end in walked if is_end}
+
+    def rank(vertex: Vertex) -> tuple[int, str]:
+        zone = 2
+        if vertex in (head, tail):
+            zone = 1 if vertex is head else 3
+        elif vertex in before_head:
+            zone = 0
+        elif vertex in after_tail:
+            zone = 4
+        return zone, _key(vertex.name)
+
+    for vertex in _sorted(reached, network, rank):
+        link = reached[vertex]
+        yield vertex, None if link is None else link.generator
+
+
+def _put_head_first(network: Network, head: Vertex | None) -> set[Vertex]:
+    """Let HEAD lead to every beginning from which none leads to HEAD; returns what is before it."""
     entering: dict[Vertex, list[Link]] = {}
     for links in network.leaving.values():
         for link in links:
-            entering.setdefault(link.target, []).append(link)
+            entering.setdefault(link.target, []).append(Link(link.target, link.source, link.place))
+    starts = _last_first(network, lambda vertex: vertex.outgoing == 0) if head is None else [head]
+    marked = {vertex for vertex, _, _ in _walk(network, starts, lambda vertex: entering.get(vertex, ()))}
+    for vertex in _last_first(network, lambda vertex: vertex not in marked and vertex.incoming == 0):
+        network.connect(head, vertex, network.leaving[vertex][0].place)
+    return marked if head is not None else set()
 
-    def backward(vertex: Vertex) -> Iterable[Link]:
-        return [Link(link.target, link.source, link.place) for link in entering.get(vertex, ())]
 
-    def forward(vertex: Vertex) -> Iterable[Link]:
+def _put_tail_last(network: Network, tail: Vertex | None) -> set[Vertex]:
+    """Let every end that is not after TAIL lead to TAIL; returns what is after it.
+
+    Raises:
+        Stopped: there is no TAIL, and an end that can be reached from a circle only.
+    """
+    starts = _last_first(network, lambda vertex: vertex.incoming == 0) if tail is None else [tail]
+    marked = {vertex for vertex, _, _ in _walk(network, starts, _forward(network))}
+    for vertex in _last_first(network, lambda vertex: vertex not in marked and vertex.outgoing == 0):
+        if tail is None:
+            place = next(link.place for links in network.leaving.values() for link in links if link.target is vertex)
+            raise Stopped("AttributeError: 'NoneType' object has no attribute 'setInDegree'", place)
+        network.connect(vertex, tail, NOWHERE)
+    return marked if tail is not None else set()
+
+
+def _last_first(network: Network, wanted: Callable[[Vertex], bool]) -> list[Vertex]:
+    """The vertices that are wanted, by name, the last one first: what is walked first ends last."""
+    return sorted(filter(wanted, network.vertices.values()), key=lambda vertex: _key(vertex.name), reverse=True)
+
+
+def _forward(network: Network) -> Callable[[Vertex], Iterable[Link]]:
+    def links(vertex: Vertex) -> Iterable[Link]:
         return sorted(network.leaving.get(vertex, ()), key=lambda link: _key(link.target.name), reverse=True)
 
-    last_first = sorted(network.vertices.values(), key=lambda vertex: _key(vertex.name), reverse=True)
-    ends = [vertex for vertex in last_first if vertex.outgoing == 0]
-    before_head = {vertex for vertex, _, _ in _walk(network, ends if head is None else [head], backward)}
-    for vertex in last_first:
-        if vertex not in before_head and vertex.incoming == 0:
-            network.connect(head, vertex, network.leaving[vertex][0].place)
+    return links
 
-    beginnings = [vertex for vertex in last_first if vertex.incoming == 0]
-    after_tail = {vertex for vertex, _, _ in _walk(network, beginnings if tail is None else [tail], forward)}
-    for vertex in last_first:
-        if vertex not in after_tail and vertex.outgoing == 0:
-            if tail is None:
-                words = "AttributeError: 'NoneType' object has no attribute 'setInDegree'"
-                raise Stopped(words, entering[vertex][0].place)
-            network.connect(vertex, tail, NOWHERE)
 
-    beginnings = [vertex for vertex in last_first if vertex.incoming == 0]
-    finished = [(vertex, link) for vertex, link, is_end in _walk(network, beginnings, forward) if is_end]
-    for vertex, reached_by in reversed(finished):
-        yield vertex, None if reached_by is None else reached_by.generator
+def _sorted(
+    vertices: Iterable[Vertex], network: Network, rank: Callable[[Vertex], tuple[int, str]]
+) -> Iterator[Vertex]:
+    """Yield vertices so that every link is respected, else by rank; in a circle the lowest rank comes first."""
+    ranked = sorted(vertices, key=rank)
+    place = {vertex: index for index, vertex in enumerate(ranked)}
+    after = {
+        vertex: [link.target for link in network.leaving.get(vertex, ()) if link.target is not vertex]
+        for vertex in ranked
+    }
+    before = dict.fromkeys(ranked, 0)
+    for target in itertools.chain(*after.values()):
+        before[target] += 1
+    ready = [place[vertex] for vertex in ranked if before[vertex] == 0]
+    done: set[Vertex] = set()
+    # Whoever is still there when nothing is ready stands in a circle, or after one.
+    for first in range(-1, len(ranked)):
+        if first >= 0:
+            ready.append(first)
+        while ready:
+            vertex = ranked[heapq.heappop(ready)]
+            if vertex in done:
+                continue
+            done.add(vertex)
+            yield vertex
+            for target in after[vertex]:
+                before[target] -= 1
+                if before[target] == 0:
+                    heapq.heappush(ready, place[target])
 
 
 def _walk(
