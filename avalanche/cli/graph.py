@@ -43,6 +43,10 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
 
 def _order(arguments: argparse.Namespace) -> None:
     source = source_of(arguments)
+    if arguments.legacy:
+        from avalanche.cli.legacy import print_order
+
+        return print_order(source, arguments)
     if arguments.explain:
         _explain_order(arguments, _explainer(source).order(*arguments.explain))
         return

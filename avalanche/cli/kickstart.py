@@ -18,6 +18,10 @@ def _run(arguments: argparse.Namespace) -> None:
     from avalanche.kickstart import render
 
     source = source_of(arguments)
+    if arguments.legacy:
+        from avalanche.cli.legacy import print_kickstart
+
+        return print_kickstart(source, arguments)
     text = render(source.compiled().profile, source.attributes)
     # Bytes, because the host writes UTF-8 whatever the locale of this terminal is.
     sys.stdout.buffer.write(text.encode())

@@ -35,6 +35,11 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.sides or len(roots) > 1 or len(attrs) > 1:
         arguments.usage_error("one profile at a time; 'profile diff' compares two")
     side = _side(arguments, arguments.host, roots[0], attrs[0])
+    if arguments.legacy:
+        from avalanche.cli.legacy import print_profile
+
+        print_profile(side, arguments)
+        return 0
     profile = side.compiled().profile
     if arguments.json:
         arguments.usage_error("a profile is XML; --json goes with 'profile diff'")

@@ -15,6 +15,8 @@ from avalanche.cluster import free_attributes
 from avalanche.config import WRITTEN
 from avalanche.errors import ConfigError
 
+LEGACY_COMMANDS = ("order", "profile", "kickstart")
+
 if TYPE_CHECKING:
     from avalanche.compiler import Compilation
     from avalanche.effects import Effects
@@ -91,6 +93,8 @@ def add_source_command(
     parser.add_argument("--no-eval", action="store_true", help="leave evals and includes out")
     parser.add_argument("--trust", action="append", metavar="ROLL", help="let the evals of a roll of this name run")
     parser.add_argument("--lax", action="append", metavar="ROLL", help="its scripts go on when a command fails")
+    if name in LEGACY_COMMANDS:
+        parser.add_argument("--legacy", action="store_true", help="what the original Rocks compiler answers")
     parser.set_defaults(usage_error=parser.error)
     return parser
 
