@@ -26,13 +26,17 @@ IGNORED = frozenset({"description", "changelog", "copyright"})
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """``source`` includes ``target`` whenever ``when`` holds."""
+    """``source`` includes ``target`` whenever ``when`` holds.
+
+    ``is_pair`` tells that it was written with both ``from=`` and ``to=``; it means the same, but did not in Rocks.
+    """
 
     source: str
     target: str
     when: Condition = ALWAYS
     file: str = ""
     line: int = 0
+    is_pair: bool = False
 
     def __str__(self) -> str:
         return f"{self.source} -> {self.target}"
@@ -297,7 +301,7 @@ class _Reader:
             for name in (left, right):
                 if name in (HEAD, TAIL):
                     element.fail(f"{name} is a mark for <order>, not a node; remove the edge")
-            self.edges.append(Edge(left, right, when, element.file, element.line))
+            self.edges.append(Edge(left, right, when, element.file, element.line, element.tag == "edge"))
         else:
             if (left, right) == (TAIL, HEAD):
                 element.fail("TAIL cannot stand before HEAD")

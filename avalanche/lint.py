@@ -130,6 +130,7 @@ class _Check:
         yield from (as_finding(error, "order-cycle") for error in self.graph.ordering.cycles())
         yield from self._unknown_nodes()
         yield from self._repeated_edges()
+        yield from self._false_pairs()
         yield from self._overrides()
         yield from self._conditions()
         yield from self._attributes()
@@ -194,6 +195,17 @@ class _Check:
                 )
                 yield _remark(edge.file, edge.line, "edge-redundant", message)
 
+    def _false_pairs(self) -> Iterator[Finding]:
+        """Edges whose condition did something else in Rocks, because of how they are written."""
+        ways = Counter(edge.target for edge in {(edge.source, edge.target): edge for edge in self.edges}.values())
+        for edge in self.edges:
+            if edge.is_pair and edge.when.clauses and (self.graph.outgoing(edge.target) or ways[edge.target] > 1):
+                message = (
+                    f"where {str(edge.when)!r} is false, this way to {edge.target} is closed, and that is all; Rocks "
+                    f"may have dropped {edge.target} though another edge includes it, and kept what it includes itself"
+                )
+                yield _remark(edge.file, edge.line, "edge-pair-condition", message)
+
     def _overrides(self) -> Iterator[Finding]:
         for hidden in self.rolls.hidden:
             if self.scope is not None and hidden.node not in self.scope:
@@ -223,8 +235,12 @@ class _Check:
                     yield file.file, line, value
 
     def _conditions(self) -> Iterator[Finding]:
+        shown: dict[str, str] | None = None
+        if self.attributes is not None:
+            # Messages hold values; those of secrets stay unknown to them.
+            shown = {each.name: each.value for each in self.attributes.effective() if not each.secret}
         for file, line, condition in self._all_conditions():
-            for code, message in traps(condition, self.attributes):
+            for code, message in traps(condition, shown):
                 yield _remark(file, line, code, message)
 
     def _attributes(self) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avalanche.adapters.rolls import survey_rolls
-from avalanche.attributes import Attributes
+from avalanche.attributes import Attribute, Attributes
 from avalanche.lint import ERROR, Finding, check
 
 GOOD = {"r": "", "a": "<package>vim</package>", "b": "<post>echo &hostname;</post>"}
@@ -50,14 +50,15 @@ def test_a_right_roll_has_no_findings(tmp_path: Path) -> None:
         ('<order head="a" tail="ghost"/>', "g.xml:2 remark order-unknown-node"),
         ('<order head="a" tail="b"/><order head="b" tail="a"/>', "g.xml:2 error order-cycle"),
         ('<edge from="r" to="a"/>', "g.xml:3 remark edge-repeated"),
-        ('<edge from="r" to="a" cond="hostname"/>', "g.xml:2 remark edge-redundant"),
+        ('<edge from="r"><to cond="hostname">a</to></edge>', "g.xml:2 remark edge-redundant"),
         ('<edge from="r" to="a" cond="("/>', "g.xml:2 error condition"),
         ('<order from="a"><tail>b</tail></order>', "g.xml:2 error graph"),
         ('<order head="a" tail="a"/>', "g.xml:2 remark self-pair"),
         ('<edge from="b" to="a" gen="kgen"/>', "g.xml:2 remark gen-ignored"),
         ("<egde/>", "g.xml:2 remark tag-unknown"),
-        ('<edge from="b" to="a" release="7.0"/>', "g.xml:2 remark cond-quoted"),
-        ('<edge from="b" to="a" cond="hostnmae"/>', "g.xml:2 remark attribute-unset"),
+        ('<edge from="b"><to release="7.0">a</to></edge>', "g.xml:2 remark cond-quoted"),
+        ('<edge from="b" to="a" cond="hostname"/>', "g.xml:2 remark edge-pair-condition"),
+        ('<edge from="b"><to cond="hostnmae">a</to></edge>', "g.xml:2 remark attribute-unset"),
     ],
 )
 def test_what_is_wrong_in_a_graph_is_told_with_its_place(tmp_path: Path, graph: str, expected: str) -> None:
@@ -126,7 +127,7 @@ def test_two_rolls_with_one_node_are_told_unless_one_says_replace(tmp_path: Path
 
 
 def test_a_name_that_a_roll_sets_or_tells_about_is_no_finding(tmp_path: Path) -> None:
-    graph = f'{GRAPH}<edge from="b" to="a" cond="flag"/>'
+    graph = f'{GRAPH}<edge from="b"><to cond="flag">a</to></edge>'
     assert told(write(tmp_path / "one", graph, **GOOD)) == ["g.xml:2 remark attribute-unset"]
     for number, body in enumerate(
         ("<description>The attribute flag.</description>", "<post>rocks add attr flag yes</post>")
@@ -151,3 +152,14 @@ def test_findings_do_not_depend_on_the_order_of_files(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_one_finding_each(tmp_path: Path) -> None:
     roll = write(tmp_path / "one")
     assert told(tmp_path / "nowhere", roll) == [":0 error roll"]
+
+
+def test_no_finding_holds_a_secret_s_value(tmp_path: Path) -> None:
+    roll = write(tmp_path / "one", '<edge from="r"><to cond="token == 5">a</to></edge>', r="", a="<post>&tokne;</post>")
+    found, faults = survey_rolls([roll])
+    codes = []
+    for secret in (False, True):
+        findings = check(found, faults, root="r", attributes=Attributes([Attribute("token", "sesame", secret=secret)]))
+        codes.append([finding.code for finding in findings])
+        assert ("sesame" in str([str(finding) for finding in findings])) is not secret
+    assert codes == [["cond-word"], []]
