@@ -25,18 +25,25 @@ INTERPRETERS = {"sh": "/bin/sh", "bash": "/bin/bash", "python": "/usr/bin/python
 NOBODY = 65534
 REMEMBERED = 1024  # outputs
 MAX_FILE = 1 << 20  # bytes of a file of the frontend
+# A shell sets the limits and then becomes the interpreter: code between fork and exec is not for threads. Shells
+# disagree about the letter for processes.
+BOUNDED = """ulimit -c 0 && ulimit -t "$2" && ulimit -v "$3" && ulimit -f "$4" || exit 125
+[ -z "$5" ] || ulimit -u "$5" 2> /dev/null || ulimit -p "$5" 2> /dev/null || exit 125
+exec "$1"
+"""
 APPLETS = "include/applets"  # where the Python programs of a roll find its modules
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a program may use: seconds on the clock and of a processor, bytes of memory, files and output."""
+    """What a program may use: seconds on the clock and of a processor, bytes of memory, files and output, processes."""
 
     seconds: float = 10.0
     processor: int = 5
     memory: int = 512 << 20
     file: int = 1 << 20
     output: int = 1 << 20
+    processes: int = 512
 
 
 class Evaluator:
@@ -110,17 +117,20 @@ class Evaluator:
         folder = self._folders().get(evaluation.roll)
         if folder is not None:
             environment["PYTHONPATH"] = str(folder / APPLETS)
-        # A shell sets the limits and then becomes the interpreter: code between fork and exec is not for threads.
         limits = self._limits
-        privileged = os.geteuid() == 0
+        nobody = NOBODY if os.geteuid() == 0 else None
+        bounds = [
+            limits.processor,
+            limits.memory // 1024,
+            limits.file // 512,
+            limits.processes if nobody else "",
+        ]
         try:
             process = subprocess.Popen(
-                ["/bin/sh", "-c", 'ulimit -c 0 && ulimit -t "$1" && ulimit -v "$2" && ulimit -f "$3" && exec "$4"',
-                 "eval", str(limits.processor), str(limits.memory // 1024), str(limits.file // 512), interpreter],
+                ["/bin/sh", "-c", BOUNDED, "eval", interpreter, *map(str, bounds)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                cwd="/", env=environment, start_new_session=True, close_fds=True,
-                user=NOBODY if privileged else None, group=NOBODY if privileged else None,
-                extra_groups=[] if privileged else None,
+                cwd="/", env=environment, start_new_session=True, close_fds=True, user=nobody, group=nobody,
+                extra_groups=None if nobody is None else [],
             )  # fmt: skip
         except OSError as error:
             raise EvaluationFailed(f"it cannot be started: {error.strerror}") from None

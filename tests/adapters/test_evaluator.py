@@ -48,6 +48,7 @@ def test_a_program_gets_the_variables_and_no_more(monkeypatch: pytest.MonkeyPatc
 def test_a_program_is_nobody_without_groups_in_a_session_of_its_own() -> None:
     said = evaluate("id -u; id -G; cut -d' ' -f6 /proc/$$/stat; echo $$").split()
     if os.geteuid() == 0:
+        assert evaluate("ulimit -u", "bash") == "512\n"
         assert said[:2] == ["65534", "65534"]
     else:
         assert said[0] == str(os.geteuid())

@@ -118,7 +118,7 @@ async def test_a_changed_node_file_shows_in_the_next_request(rig: Rig, order: st
 async def test_a_wrong_node_file_is_a_500_with_file_and_line_and_an_event(rig: Rig, order: str) -> None:
     node = rig.state.root.parent / "roll" / "nodes" / "base.xml"
     good = node.read_text()
-    node.write_text("<kickstart>\n<nonsense/>\n</kickstart>\n")
+    node.write_text("<kickstart>\n<post><nonsense/></post>\n</kickstart>\n")
     status, text = await rig.get(rig.https + "/install/profile", headers=rig.headers(order))
     assert status == 500
     assert "nodes/base.xml:2: " in text
