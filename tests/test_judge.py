@@ -55,5 +55,5 @@ def test_includes_are_left_alone_when_they_cannot_be_there() -> None:
 
 
 def test_an_unknown_release_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(KickstartRefused, match="unknown release 'el8'; choose one of el9"):
-        judge_kickstart(GOOD, release="el8")
+    with pytest.raises(KickstartRefused, match="unknown release 'el6'; choose one of el9, el10, fedora"):
+        judge_kickstart(GOOD, release="el6")

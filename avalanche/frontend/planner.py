@@ -92,15 +92,16 @@ class Planner:
         self._attributes: dict[str, Attributes] = {}
         self._revision = -1
         self._current: RollSet | None = None
+        self._copied: set[str] = set()
 
-    def look(self) -> str:
-        """Look at the rolls on disk, and name their content.
+    def look(self) -> Hashable:
+        """Look at the rolls on disk and at the files that their profiles copied, and name what they hold.
 
         Raises:
             ConfigError, GraphError, ConditionError: they cannot be read.
         """
         self._current = self._rolls.current()
-        return self._current.fingerprint
+        return self._current.fingerprint, tuple((path, self._effects.stamp(path)) for path in sorted(self._copied))
 
     def attributes(self, cluster: Cluster, host: Host) -> Attributes:
         """A host's attributes at a revision of the inventory."""
@@ -134,6 +135,7 @@ class Planner:
                 rolls, root, attributes, release=self._release, effects=self._effects, lax=self._lax
             )
             profile = compilation.profile
+            self._copied.update(path for path, _ in compilation.reads)
             names = frozenset(reference.name for _, reference in profile.references() if not reference.optional)
             found = self._compiled.put(key, Compiled(profile, profile.to_xml(), names, compilation.reads))
         elif not all(name in attributes for name in found.references):

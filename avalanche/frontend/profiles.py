@@ -6,7 +6,7 @@ One thread is enough, because what several hosts share is compiled once and the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -25,10 +25,10 @@ class Profiles:
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="profiles")
-        self._looking: asyncio.Task[str] | None = None
-        self._next_look: asyncio.Task[str] | None = None
+        self._looking: asyncio.Task[Hashable] | None = None
+        self._next_look: asyncio.Task[Hashable] | None = None
 
-    async def rolls(self) -> str:
+    async def rolls(self) -> Hashable:
         """Name the content of the rolls as it was on disk not before this call. Who asks together is told together.
 
         Raises:
@@ -38,7 +38,7 @@ class Profiles:
             self._next_look = asyncio.create_task(self._look(self._looking), name="rolls")
         return await asyncio.shield(self._next_look)
 
-    async def _look(self, before: asyncio.Task[str] | None) -> str:
+    async def _look(self, before: asyncio.Task[Hashable] | None) -> Hashable:
         if before is not None:
             await asyncio.wait((before,))
         self._looking, self._next_look = self._next_look, None
