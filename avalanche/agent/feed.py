@@ -109,11 +109,13 @@ class Feed:
     async def close(self) -> None:
         """Withdraw from the peers, end everything, and remove every file."""
         self._server.close()
-        if self.relay is not None:
-            await self.relay.close()
-        await self.catalogue.close()
-        await self.downloader.close()
-        self.pool.close()
-        for item in self.catalogue.items:
-            item.forget()
-        self.cache.close()
+        try:
+            if self.relay is not None:
+                await self.relay.close()
+            await self.catalogue.close()
+            await self.downloader.close()
+        finally:
+            self.pool.close()
+            for item in self.catalogue.items:
+                item.forget()
+            self.cache.close()

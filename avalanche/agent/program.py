@@ -53,6 +53,8 @@ class Agent:
         self._state = "starting"
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
+        self._installing: Optional[asyncio.Task[None]] = None
+        self._is_withdrawing = False
 
     def __repr__(self) -> str:
         return f"<Agent {self._order.host} order={self._order.order} {self._state}>"
@@ -72,14 +74,17 @@ class Agent:
         await control.open()
         try:
             self._own(self._events.run())
-            self._own(self._install())
+            self._installing = self._own(self._install())
             return await self._end
         finally:
-            control.close()
+            self._begin_to_withdraw()
+            await self._has_withdrawn()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._frontend.close()
+            # The answer to *done* leaves before the agent does.
+            await control.close()
             log.info("agent ended state=%s", self._state)
 
     async def _install(self) -> None:
@@ -132,13 +137,28 @@ class Agent:
         status, text = row.get("status"), row.get("text")
         if row.get("command") != "done" or status not in DONE_STATUSES or not isinstance(text, str):
             return {"error": "unknown command"}
+        if self._state != "failed":  # an agent that failed has withdrawn, and tells the frontend why
+            self._begin_to_withdraw()
+        answer = {"confirmed": True, "text": f"install {status}, confirmed by the frontend"}
         try:
             await self._finish(str(status), text)
         except AvalancheError as error:
-            return {"confirmed": False, "text": f"install {status}, and the frontend has not confirmed it: {error}"}
-        # The answer leaves before the agent does.
-        asyncio.get_running_loop().call_later(0.1, self._stop, 0)
-        return {"confirmed": True, "text": f"install {status}, confirmed by the frontend"}
+            answer = {"confirmed": False, "text": f"install {status}, and the frontend has not confirmed it: {error}"}
+        finally:
+            # A host that is installed is never contacted: who hears the answer finds no port open and no file left.
+            await self._has_withdrawn()
+            self._stop(0)
+        return answer
+
+    def _begin_to_withdraw(self) -> None:
+        # Once: a second cancellation would stop the clearing up.
+        if self._installing is not None and not self._is_withdrawing:
+            self._is_withdrawing = True
+            self._installing.cancel()
+
+    async def _has_withdrawn(self) -> None:
+        if self._installing is not None:
+            await asyncio.wait({self._installing})
 
     async def _finish(self, status: str, text: str) -> None:
         await self._events.flush(FLUSH_SECONDS)
@@ -159,10 +179,11 @@ class Agent:
         if not self._end.done():
             self._end.set_result(status)
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.append(task)
         task.add_done_callback(self._task_ended)
+        return task
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
