@@ -17,6 +17,7 @@ from avalanche.frontend.profiles import Profiles
 from avalanche.frontend.storage import Storage
 from avalanche.frontend.swarm import Swarm
 from avalanche.frontend.timeline import Timeline
+from avalanche.frontend.trackers import Trackers
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Services:
     profiles: Profiles
     generations: Generations
     swarm: Swarm
+    trackers: Trackers
     bundle: Bundle
     ca: str
     order_key: bytes = field(repr=False)
@@ -44,6 +46,7 @@ async def living(services: Services) -> AsyncIterator[Services]:
     storing = asyncio.create_task(services.timeline.run(), name="timeline")
     # Before anybody is answered: hosts that were installing when an earlier frontend ended are known at once.
     await services.swarm.refresh(services.clock())
+    await services.trackers.load()
     refreshing = asyncio.create_task(services.swarm.run(services.clock), name="swarm")
     try:
         yield services
