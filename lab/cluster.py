@@ -202,6 +202,7 @@ class Cluster:
                 for host in running:
                     host.write_agent_pid()
                     host.ask_agent()
+                    host.weigh_agent()
             show([_view(host, arrived[host.name]) for host in self.hosts], now - course.barrier)
             if now - course.barrier > bound:
                 raise self._stuck(running[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -74,6 +75,8 @@ class Host:
         self.is_killed = False
         self.bytes_from_peers = 0
         """What the agent said last."""
+        self.agent_rss_mib: float | None = None
+        self.agent_cpu_seconds: float | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
@@ -155,6 +158,17 @@ class Host:
                 new.replace(target)
                 return
         target.unlink(missing_ok=True)
+
+    def weigh_agent(self) -> None:
+        """See how much memory and processor time the agent takes, if one runs (proc(5), stat)."""
+        with contextlib.suppress(OSError, ValueError):
+            process = int((self.folder / "agent.pid").read_text())
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks, pages = int(fields[11]) + int(fields[12]), int(fields[21])
+            if pages:  # none: it has just ended
+                rss = round(pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20), 1)
+                self.agent_rss_mib = max(rss, self.agent_rss_mib or 0.0)
+                self.agent_cpu_seconds = ticks / os.sysconf("SC_CLK_TCK")
 
     def ask_agent(self) -> None:
         """Ask the agent, if one runs, how far it is."""

@@ -12,8 +12,9 @@ from lxml import etree
 from avalanche.attributes import SCOPES, Attributes
 from avalanche.cluster import DEFAULT_ATTRIBUTES
 from avalanche.graph import parse_graph
+from avalanche.membership import Membership
 from avalanche.nodefile import LATER_ATTRIBUTES, LATER_TAGS, parse_nodefile
-from avalanche.profile import Membership, Profile, installation_document
+from avalanche.profile import Profile, installation_document
 from tests.test_profile import profiles
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

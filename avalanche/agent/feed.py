@@ -22,8 +22,8 @@ from avalanche.agent.trouble import Delay, jittered_delay
 from avalanche.agent.watch import InstallWatch
 from avalanche.errors import ConfigError
 from avalanche.manifest import Manifest
+from avalanche.membership import Membership
 from avalanche.messages import StubDocument
-from avalanche.profile import Membership
 
 
 class Feed:

@@ -19,10 +19,10 @@ from avalanche.agent.done import FLUSH_SECONDS, outcome, post_done
 from avalanche.agent.events import Events
 from avalanche.agent.feed import Feed
 from avalanche.agent.frontend import Frontend
+from avalanche.agent.preparation import Plan, Preparation, StageFailed
 from avalanche.agent.progress import Progress
 from avalanche.agent.rundir import RunDirectory
 from avalanche.agent.settings import Settings, load_settings
-from avalanche.agent.stage2 import Plan, StageFailed, fetch_plan, make_kickstart
 from avalanche.errors import AvalancheError
 from avalanche.messages import DONE_STATUSES
 
@@ -90,9 +90,10 @@ class Agent:
     async def _install(self) -> None:
         try:
             self._events.report("stub", "ok", f"agent {__version__} on Python {platform.python_version()}")
-            plan = await fetch_plan(self._frontend, self._events)
-            self._report_clock()
-            await make_kickstart(plan.installation, self._run, self._events)
+            async with Preparation(self._frontend, self._run, self._events) as preparation:
+                plan = await preparation.fetch_plan()
+                self._report_clock()
+                await preparation.make_kickstart()
             await self._feed(plan)
         except StageFailed as failure:
             await self._give_up(failure)
@@ -115,7 +116,7 @@ class Agent:
             addresses=[Address.parse(url) for url in self._order.http],
             settings=self._settings,
             events=self._events,
-            membership=plan.installation.membership,
+            membership=plan.membership,
             attempt=secrets.token_hex(8),
             bundle=self._run.bundle,
         )

@@ -15,7 +15,7 @@ from avalanche.agent.parents import Parents
 from avalanche.agent.peers import Peers
 from avalanche.agent.source import Source
 from avalanche.agent.swarm import Swarm
-from avalanche.profile import Membership
+from avalanche.membership import Membership
 from avalanche.tokens import read_token
 
 log = logging.getLogger(__name__)

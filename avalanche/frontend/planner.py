@@ -18,8 +18,9 @@ from avalanche.attributes import Attributes
 from avalanche.cluster import Cluster, Host
 from avalanche.compiler import compile_profile
 from avalanche.manifest import Manifest
+from avalanche.membership import Membership
 from avalanche.orders import Order
-from avalanche.profile import Membership, Profile, installation_document
+from avalanche.profile import Profile, installation_document
 
 PROFILES_KEPT = 256
 CLOSURES_KEPT = 64

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from avalanche.cluster import Cluster
 from avalanche.frontend.planner import Planner
 from avalanche.manifest import Manifest
+from avalanche.membership import Membership
 from avalanche.orders import Order
-from avalanche.profile import Membership
 
 
 class Profiles:

@@ -18,9 +18,9 @@ from avalanche.frontend.storage import Storage
 from avalanche.frontend.trackers import Trackers
 from avalanche.log import facts
 from avalanche.manifest import Manifest
+from avalanche.membership import Membership
 from avalanche.news import Holder
 from avalanche.orders import Order
-from avalanche.profile import Membership
 from avalanche.tokens import TICKET_SECONDS, SwarmToken, Ticket, peer_key, sign_ticket, sign_token
 
 REFRESH_SECONDS = 60.0

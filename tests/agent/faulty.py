@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from avalanche.manifest import Entry, Manifest, hash_stream
+from avalanche.membership import Membership
 from avalanche.messages import StubDocument
-from avalanche.profile import Membership
 
 GENERATION = "g-0123456789abcdef"
 ORDER = "0f1e2d3c4b5a6978"

@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from typing import Any, Callable, Optional
 
 from avalanche.agent import frames
-from avalanche.profile import Membership
+from avalanche.membership import Membership
 from avalanche.tokens import SwarmToken, Ticket, peer_id, peer_key, read_token, sign_ticket, sign_token
 from tests.agent.faulty import GENERATION
 

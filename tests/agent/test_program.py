@@ -332,6 +332,6 @@ from avalanche.agent.__main__ import main
 async def crash(*ignored):
     1 / 0
 
-program.make_kickstart = crash
+program.Preparation.make_kickstart = crash
 main()
 """

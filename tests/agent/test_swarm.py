@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from avalanche.agent import swarm
-from avalanche.profile import Membership
+from avalanche.membership import Membership
 from tests.agent.faulty import ORDER, FaultyFrontend
 from tests.agent.rig import Rig, until
 from tests.agent.swarm import Asked, HostileParent, StubTracker, token_of

@@ -31,7 +31,8 @@ def test_paths_are_relative_to_the_file_and_the_rest_has_defaults(folder: Path) 
 
 
 def test_everything_can_be_set(folder: Path) -> None:
-    more = 'address = "10.1.1.1"\nport = 80\nconnections = 5\nfrontend = ["http://10.1.1.1:8080"]\n[log]\nlevel = "debug"\nformat = "json"\n'
+    more = 'address = "10.1.1.1"\nport = 80\nconnections = 5\nfrontend = ["http://10.1.1.1:8080"]\n'
+    more += '[log]\nlevel = "debug"\nformat = "json"\n'
     config = load_config(write(folder, GOOD + more))
     assert (config.address, config.port, config.connections, config.level, config.style) == (
         "10.1.1.1",
