@@ -26,7 +26,7 @@ MAXIMUM_TEXT = 1000
 MAXIMUM_BODY = 256 * 1024
 CLOCK_SECONDS = 300.0
 """So far apart the clocks of tracker and frontend may be; older news could be somebody's who repeats them."""
-STATUSES = ("corrupt", "slow", "restored")
+STATUSES = ("corrupt", "slow", "restored", "refused")
 
 _ID = re.compile(r"[0-9a-f]{16}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")

@@ -72,6 +72,7 @@ class Feed:
                 catalogue=self.catalogue,
                 figures=figures,
                 bundle=(order.bundle, bundle),
+                on_refused=self._tell_refusal,
             )
         self.downloader = Downloader(
             self.catalogue.closure,
@@ -105,6 +106,9 @@ class Feed:
                 self.relay = None
                 self.downloader.follow(Route(self._frontends))
         return port
+
+    def _tell_refusal(self, address: str, reason: str) -> None:
+        self._events.report("packages", "progress", f"refused {address}: {reason}", key=f"refused {address}")
 
     async def close(self) -> None:
         """Withdraw from the peers, end everything, and remove every file."""
