@@ -72,6 +72,8 @@ class Host:
         self.name = link.name
         self.folder = folder
         self.appliance = appliance
+        self.watch: tuple[str, ...] = ()
+        """A program, as strace, under which the whole host runs; it must not stand between a process and its parent."""
         self.is_killed = False
         self.bytes_from_peers = 0
         """What the agent said last."""
@@ -93,7 +95,7 @@ class Host:
         inside = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-eu", "-c", _ENTER)
         with (self.folder / "console.log").open("wb") as console:
             self._process = subprocess.Popen(
-                dependent(*namespace.command(*inside, "host", str(self.folder), roots.lower)),
+                dependent(*namespace.command(*self.watch, *inside, "host", str(self.folder), roots.lower)),
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             )  # fmt: skip
 
