@@ -21,11 +21,10 @@ from avalanche import quoting
 from avalanche.attributes import Attributes
 from avalanche.document import Reference
 from avalanche.errors import KickstartRefused
+from avalanche.places import AGENT, REPOSITORY
 from avalanche.profile import Profile
 from avalanche.sections import BASH, SHELLS, Comment, FileWrite, NodeName, Script
 
-REPOSITORY = "http://127.0.0.1:7070/"  # the agent's proxy (docs/protocol.md, section 8)
-AGENT = "/run/avalanche/agent.pyz"
 LOGS = "/var/log/avalanche"  # on the installed system; anaconda makes the folder of a section's log
 TARGET = "/mnt/sysroot"  # where the installer mounts the installed system
 FAILED = f"{LOGS}/failed"  # what the first failed post says; reported by %onerror

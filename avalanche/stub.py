@@ -7,8 +7,8 @@ installer's own Python, because nothing of ours is on the host yet.
 
 from __future__ import annotations
 
-from avalanche.kickstart import AGENT
 from avalanche.messages import StubDocument
+from avalanche.places import AGENT
 
 RUN = AGENT.rpartition("/")[0]
 """Where everything of ours lives on an installing host."""

@@ -62,10 +62,18 @@ class Cluster:
         repository: an RPM repository of the package maker.
         roots: what hosts share.
         rolls: what the frontend compiles.
+        tracker_alone: the tracker is a process of its own; it is one, too, when faults end it.
     """
 
     def __init__(
-        self, settings: Settings, var: Path, *, repository: Path, roots: Roots, rolls: Sequence[Path] = ROLLS
+        self,
+        settings: Settings,
+        var: Path,
+        *,
+        repository: Path,
+        roots: Roots,
+        rolls: Sequence[Path] = ROLLS,
+        tracker_alone: bool = False,
     ) -> None:
         self.settings = settings
         self.var = var
@@ -74,6 +82,7 @@ class Cluster:
         self._rolls = rolls
         self.hosts = [self._host(number) for number in range(settings.hosts)]
         self.tracker: Tracker | None = None
+        self._tracker_alone = tracker_alone or any(fault.kind == "tracker-stop" for fault in settings.faults)
         self._stack = ExitStack()
 
     def _host(self, number: int) -> Host:
@@ -97,7 +106,7 @@ class Cluster:
                 self.var / "demo/state", self.var / "demo/frontend.log", self.network.namespace("frontend")
             )
             stack.callback(self.frontend.kill)
-            if any(fault.kind == "tracker-stop" for fault in self.settings.faults):
+            if self._tracker_alone:
                 self.tracker = Tracker(
                     self.frontend.state, self.var / "demo/tracker.log", self.network.namespace("frontend")
                 )
@@ -164,7 +173,11 @@ class Cluster:
     def start_hosts(self) -> None:
         """Switch all hosts on."""
         for host in self.hosts:
-            host.start(self.network.namespace(host.name), self._roots, frontend=URL, mode=self.settings.mode)
+            self.start_host(host)
+
+    def start_host(self, host: Host) -> None:
+        """Switch one host on."""
+        host.start(self.network.namespace(host.name), self._roots, frontend=URL, mode=self.settings.mode)
 
     def wait_until_ready(self, show: Callable[[Sequence[HostView]], None]) -> None:
         """Wait until every host stands at the barrier or has ended.
@@ -202,6 +215,7 @@ class Cluster:
                 for host in running:
                     host.write_agent_pid()
                     host.ask_agent()
+                    host.weigh_agent()
             show([_view(host, arrived[host.name]) for host in self.hosts], now - course.barrier)
             if now - course.barrier > bound:
                 raise self._stuck(running[0])

@@ -113,6 +113,8 @@ def judge_host(cluster: Cluster, host: Host, course: Course) -> HostResult:
         bytes_from_frontend=_largest(events, "bytes_from_frontend"),
         verified=not problem,
         killed=host.is_killed,
+        agent_rss_mib=host.agent_rss_mib,
+        agent_cpu_seconds=host.agent_cpu_seconds,
         problem=problem,
     )
 

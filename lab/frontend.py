@@ -153,6 +153,7 @@ class Tracker:
         config = self._state / "tracker" / "tracker.toml"
         config.write_text(
             f'[tracker]\nport = {TRACKER_PORT}\nregistry = "registry.jsonl"\nswarm_key = "../swarm.key"\n'
+            f'frontend = ["{URL}"]\n'
         )
         command = [sys.executable, "-m", "avalanche", "tracker", "--config", str(config)]
         with self._log.open("ab") as log:

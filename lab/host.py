@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -71,9 +72,13 @@ class Host:
         self.name = link.name
         self.folder = folder
         self.appliance = appliance
+        self.watch: tuple[str, ...] = ()
+        """A program, as strace, under which the whole host runs; it must not stand between a process and its parent."""
         self.is_killed = False
         self.bytes_from_peers = 0
         """What the agent said last."""
+        self.agent_rss_mib: float | None = None
+        self.agent_cpu_seconds: float | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
@@ -90,7 +95,7 @@ class Host:
         inside = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-eu", "-c", _ENTER)
         with (self.folder / "console.log").open("wb") as console:
             self._process = subprocess.Popen(
-                dependent(*namespace.command(*inside, "host", str(self.folder), roots.lower)),
+                dependent(*namespace.command(*self.watch, *inside, "host", str(self.folder), roots.lower)),
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             )  # fmt: skip
 
@@ -155,6 +160,17 @@ class Host:
                 new.replace(target)
                 return
         target.unlink(missing_ok=True)
+
+    def weigh_agent(self) -> None:
+        """See how much memory and processor time the agent takes, if one runs (proc(5), stat)."""
+        with contextlib.suppress(OSError, ValueError):
+            process = int((self.folder / "agent.pid").read_text())
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks, pages = int(fields[11]) + int(fields[12]), int(fields[21])
+            if pages:  # none: it has just ended
+                rss = round(pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20), 1)
+                self.agent_rss_mib = max(rss, self.agent_rss_mib or 0.0)
+                self.agent_cpu_seconds = ticks / os.sysconf("SC_CLK_TCK")
 
     def ask_agent(self) -> None:
         """Ask the agent, if one runs, how far it is."""

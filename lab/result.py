@@ -25,6 +25,10 @@ class HostResult:
     bytes_from_frontend: int
     verified: bool
     killed: bool
+    agent_rss_mib: float | None = None
+    """The most memory the agent was seen with, in MiB; the files of its cache are not in it."""
+    agent_cpu_seconds: float | None = None
+    """Processor time the agent had used when it was last seen."""
     problem: str = ""
 
 

@@ -13,8 +13,6 @@ from tracker.flow import ObjectId, PeerId
 from tracker.lookup import Ask, Blame, Peer
 from tracker.standing import Report
 
-MIB = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -26,12 +24,7 @@ class World:
         piece: what is verified and relayed at once.
         latency: of a hop, beside the time on the wire: switch queues, wake-ups, verification.
         round_trip: of a lookup.
-        ahead, batch: objects are asked for in batches of so many bytes, each as soon as all but ``ahead`` bytes before
-            it are there.
-        window: bytes requested at parents at once.
-        dead: silence after which a parent is dead.
-        stalled: a parent that says it has bytes and sends none for so long is left.
-        starved: a request that gets nothing for so long is complained of.
+    What hosts do by themselves is not here: its numbers are the agent's own.
     """
 
     hosts: int = 16
@@ -42,12 +35,6 @@ class World:
     piece: int = PIECE
     latency: float = 0.002
     round_trip: float = 0.005
-    ahead: int = 16 * MIB
-    batch: int = 4 * MIB
-    window: int = 2 * MIB
-    dead: float = 1.2
-    stalled: float = 1.2
-    starved: float = 3.0
     policy: Policy = field(default_factory=Policy)
     known_slow: frozenset[str] = frozenset()
 
@@ -71,7 +58,6 @@ class Request:
     thing: ObjectId
     sent: int
     last: float
-    offered: float
     told: float = 0.0
     open: bool = True
 
@@ -82,6 +68,10 @@ class Connection:
 
     requests: dict[ObjectId, Request] = field(default_factory=dict)
     on_the_way: int = 0
+    fed: float = 0.0
+    """When bytes came last, or when the first request was opened after a while without."""
+    idle: float = 0.0
+    """When the parent said last that it has nothing for the child."""
 
 
 @dataclass(slots=True, eq=False)
@@ -114,6 +104,8 @@ class Host:
     received_lately: deque[tuple[float, int]] = field(default_factory=deque)
     best_ingress: float = 0.0
     slow_since: dict[PeerId, float] = field(default_factory=dict)
+    due: int = 0
+    due_since: float = 0.0
     quiet_until: float = 0.0
     cursor: int = 0
     asked: int = 0

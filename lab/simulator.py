@@ -14,11 +14,24 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from avalanche.agent.link import SILENT_SECONDS
+from avalanche.agent.parents import SLOW_QUIET_SECONDS
+from avalanche.agent.source import PREFETCHES
+from avalanche.agent.swarm import (
+    AHEAD,
+    ALONE_SECONDS,
+    ALONE_STREAMS,
+    BATCH,
+    OPEN_ASKS,
+    OPEN_REQUESTS,
+    WINDOW,
+    WINDOW_SECONDS,
+)
 from lab.simulated import Connection, Host, Outcome, Request, World
+from lab.watcher import Watcher, rate
 from tracker.chains import Chains, PeerReplaced
 from tracker.flow import FRONTEND, ObjectId, PeerId
 from tracker.lookup import Answer, Ask, Blame, Lookup, Peer, Registration
@@ -47,6 +60,7 @@ class Simulation:
         self._tracker_life = 0
         self.reports: list[Report] = []
         self.chains = self._new_chains()
+        self._watcher = Watcher(self)
         for host in self.hosts.values():
             # Hosts leave a barrier within some milliseconds of each other, in any order.
             self.at(self.chance.uniform(0.0, 0.02), partial(self._start, host))
@@ -150,8 +164,8 @@ class Simulation:
             self.at(host.starts, lambda: self._start(host))
             return
         host.starts, host.started, host.alive = self.now, True, True
-        self._look_up(host)
-        self._watch(host)
+        self.look_up(host)
+        self._watcher.watch(host)
 
     def _kill(self, host: Host) -> None:
         if host.alive and host.finished is None:
@@ -166,14 +180,14 @@ class Simulation:
             return  # there is no other; it is tried again until it answers
         since = self.now
         for child in self._children(parent):
-            self.at(since + self.world.dead + self.chance.uniform(0.0, 0.1), partial(self._miss, child, parent))
+            self.at(since + SILENT_SECONDS + self.chance.uniform(0.0, 0.1), partial(self._miss, child, parent))
 
     def _children(self, parent: Host) -> list[Host]:
         return [self._by_id[child] for child, line in parent.lines.items() if line.requests]
 
     def _miss(self, child: Host, parent: Host) -> None:
         if child.alive and not child.stopped and (not parent.alive or parent.stopped):
-            self._lose(child, parent, "dead")
+            self.lose(child, parent, "dead")
 
     def _stop(self, host: Host, seconds: float) -> None:
         if host.alive:
@@ -185,6 +199,7 @@ class Simulation:
         host.stopped = False
         for request in host.requests.values():
             request.last = self.now  # its own clocks start anew
+            request.parent.lines[host.peer.id].fed = self.now
         self._send(host)
         for request in host.requests.values():
             self._send(request.parent)
@@ -192,8 +207,8 @@ class Simulation:
             for parent in [
                 p for p in dict.fromkeys(request.parent for request in host.requests.values()) if not p.alive
             ]:
-                self._lose(host, parent, "dead")
-            self._look_up(host)
+                self.lose(host, parent, "dead")
+            self.look_up(host)
 
     def _slow(self, host: Host, share: float, up: bool, down: bool) -> None:
         host.up *= share if up else 1.0
@@ -212,7 +227,7 @@ class Simulation:
 
     # --- lookups ---
 
-    def _look_up(self, host: Host) -> None:
+    def look_up(self, host: Host) -> None:
         """Ask the tracker now, unless a lookup is under way."""
         if host.asking or not host.alive or host.stopped:
             return
@@ -221,15 +236,15 @@ class Simulation:
 
     def _look_up_in_time(self, host: Host) -> None:
         if self.now >= host.next_lookup:
-            self._look_up(host)
+            self.look_up(host)
 
     def _arrive(self, host: Host) -> None:
         if not self._tracker_up:
             lost = host.tracker_lost = self.now if host.tracker_lost is None else host.tracker_lost
             host.asking = False
             pause = min(1.0, 0.2 + (self.now - lost)) * self.chance.uniform(0.5, 1.5)
-            self.at(self.now + pause, lambda: self._look_up(host))
-            if self.now - lost > 5.0 and not host.requests:
+            self.at(self.now + pause, lambda: self.look_up(host))
+            if self.now - lost > ALONE_SECONDS and not host.requests:
                 self._fetch_alone(host)
             return
         host.tracker_lost = None
@@ -250,9 +265,9 @@ class Simulation:
         if host.registered_at != self._tracker_life:
             host.registered_at = self._tracker_life
             have = tuple(thing for thing, got in host.have.items() if got == self.objects[thing])
-            fetch = tuple((thing, parent, self._left(host, thing)) for thing, parent in host.given.items())
+            fetch = tuple((thing, parent, self.left(host, thing)) for thing, parent in host.given.items())
             register = Registration(frozenset(host.wants), host.place, have, fetch)
-            host.unasked += [Ask(thing, self._left(host, thing)) for thing in host.waiting]
+            host.unasked += [Ask(thing, self.left(host, thing)) for thing in host.waiting]
             host.waiting.clear()
         asks = host.unasked + self._new_asks(host)
         state = "fetching" if host.finished is None else "complete"
@@ -266,7 +281,7 @@ class Simulation:
         host.unasked, host.done, host.blames = [], [], []
         return lookup
 
-    def _left(self, host: Host, thing: ObjectId) -> int:
+    def left(self, host: Host, thing: ObjectId) -> int:
         return self.objects[thing] - host.have.get(thing, 0)
 
     def _new_asks(self, host: Host) -> list[Ask]:
@@ -274,16 +289,17 @@ class Simulation:
         before those behind it.
         """
         asks: list[Ask] = []
-        while self._is_due(host) and len(asks) < 512:
+        opened = len(host.given) + len(host.waiting) + len(host.unasked)
+        while self._is_due(host) and len(asks) < 512 and opened + len(asks) < OPEN_ASKS:
             thing = host.wants[host.cursor]
             host.cursor += 1
             host.asked += self.objects[thing]
-            asks.append(Ask(thing, self._left(host, thing)))
+            asks.append(Ask(thing, self.left(host, thing)))
         return asks
 
     def _is_due(self, host: Host) -> bool:
-        begun = host.asked - host.asked % self.world.batch
-        return host.cursor < len(host.wants) and begun < host.received + self.world.ahead
+        begun = host.asked - host.asked % BATCH
+        return host.cursor < len(host.wants) and begun <= host.received + AHEAD
 
     def _hear(self, host: Host, lookup: Lookup, answer: Answer) -> None:
         host.asking = False
@@ -293,7 +309,7 @@ class Simulation:
         if answer.register:
             host.registered_at = -1
             host.unasked += lookup.asks
-            self._look_up(host)
+            self.look_up(host)
             return
         for ask, parent in zip(lookup.asks, answer.give, strict=True):
             if parent is None:  # WAIT
@@ -302,55 +318,64 @@ class Simulation:
                 self._give(host, ask.thing, parent)
         for thing, parent in answer.moves:
             self._give(host, thing, parent)
-            host.quiet_until = self.now + 1.5
+            host.quiet_until = self.now + SLOW_QUIET_SECONDS
         self._request_more(host)
         host.place = answer.place
         host.next_lookup = self.now + answer.next
         self.at(host.next_lookup, lambda: self._look_up_in_time(host))
         if host.unasked or host.blames:
-            self._look_up(host)
+            self.look_up(host)
 
     def _depart(self, host: Host) -> None:
         if host.alive:
             host.alive, host.died = False, self.now
             for child in self._children(host):
-                self.at(self.now + self.world.latency, partial(self._lose, child, host, "refused"))
+                self.at(self.now + self.world.latency, partial(self.lose, child, host, "refused"))
 
     def _give(self, host: Host, thing: ObjectId, parent: PeerId) -> None:
         host.waiting.discard(thing)
-        if self._left(host, thing) == 0:
+        if self.left(host, thing) == 0:
             return
         if thing in host.requests and host.requests[thing].parent.peer.id != parent:
             self._close(host.requests[thing])
         host.given[thing] = parent
 
     def _fetch_alone(self, host: Host) -> None:
-        for thing in [t for t in host.wants if self._left(host, t) > 0][:2]:
+        for thing in [t for t in host.wants if self.left(host, t) > 0][:ALONE_STREAMS]:
             self._give(host, thing, FRONTEND)
         self._request_more(host)
 
     # --- requests ---
 
     def _request_more(self, host: Host) -> None:
-        """Open requests in canonical order up to the window."""
-        wanted = sum(self._left(host, thing) for thing in host.requests)
+        """Open requests in canonical order, up to what each parent takes (section 11.4)."""
+        counts: dict[PeerId, int] = {}
+        wanted: dict[PeerId, int] = {}
+        for thing, request in host.requests.items():
+            parent = request.parent.peer.id
+            counts[parent] = counts.get(parent, 0) + 1
+            wanted[parent] = wanted.get(parent, 0) + self.left(host, thing)
         for thing, parent in sorted(host.given.items()):
-            if thing in host.requests:
+            most, window = OPEN_REQUESTS, AHEAD
+            if parent == FRONTEND:
+                most, window = PREFETCHES, max(WINDOW, int(WINDOW_SECONDS * rate(host.received_lately, self.now)))
+            if thing in host.requests or counts.get(parent, 0) >= most or wanted.get(parent, 0) >= window:
                 continue
-            if wanted >= self.world.window and host.requests:
-                break
-            wanted += self._left(host, thing)
+            counts[parent] = counts.get(parent, 0) + 1
+            wanted[parent] = wanted.get(parent, 0) + self.left(host, thing)
             self._open(host, thing, self._by_id[parent])
 
     def _open(self, child: Host, thing: ObjectId, parent: Host) -> None:
-        request = Request(child, parent, thing, child.have.get(thing, 0), self.now, self.now)
+        request = Request(child, parent, thing, child.have.get(thing, 0), self.now)
         child.requests[thing] = request
         if (not parent.alive or parent.stopped) and parent is not self.frontend:
-            delay = self.world.dead if not parent.finished else self.world.latency
+            delay = SILENT_SECONDS if not parent.finished else self.world.latency
             self.at(self.now + delay, lambda: self._miss(child, parent))
         line = parent.lines.setdefault(child.peer.id, Connection())
         if child.peer.id not in parent.turns:
             parent.turns.append(child.peer.id)
+        if not line.requests:
+            line.fed = self.now
         line.requests[thing] = request
         self.at(self.now + self.world.latency, lambda: self._send(parent))
 
@@ -361,7 +386,7 @@ class Simulation:
         if line is not None and line.requests.get(request.thing) is request:
             del line.requests[request.thing]
 
-    def _lose(self, child: Host, parent: Host, why: str, thing: ObjectId | None = None) -> None:
+    def lose(self, child: Host, parent: Host, why: str, thing: ObjectId | None = None) -> None:
         """The child leaves a parent: everything open there is asked for anew."""
         things = [t for t, p in child.given.items() if p == parent.peer.id]
         if not child.alive or not things:
@@ -373,10 +398,10 @@ class Simulation:
             if lost in child.requests:
                 self._close(child.requests[lost])
             del child.given[lost]
-            child.unasked.append(Ask(lost, self._left(child, lost), parent.peer.id))
+            child.unasked.append(Ask(lost, self.left(child, lost), parent.peer.id))
         child.blames.append(Blame(parent.peer.id, why, thing))
-        child.quiet_until = self.now + 1.5
-        self._look_up(child)
+        child.quiet_until = self.now + SLOW_QUIET_SECONDS
+        self.look_up(child)
 
     # --- bytes ---
 
@@ -418,13 +443,13 @@ class Simulation:
         if request.open and child.alive:
             child.received_lately.append((self.now, size))
             if bad:
-                self._lose(child, request.parent, "corrupt", thing)
+                self.lose(child, request.parent, "corrupt", thing)
             else:
-                request.last = self.now
+                request.last = line.fed = self.now
                 child.have[thing] = child.have.get(thing, 0) + size
                 child.received += size
                 if self._is_due(child):
-                    self._look_up(child)
+                    self.look_up(child)
                 if child.have[thing] == self.objects[thing]:
                     self._complete(child, request)
                 self._send(child)
@@ -438,63 +463,5 @@ class Simulation:
         if child.cursor >= len(child.wants) and not (child.given or child.waiting or child.unasked):
             child.finished = self.now
             if child.leaves_after is not None:
-                self.at(self.now + child.leaves_after, lambda: self._look_up(child))
-            self._look_up(child)
-
-    # --- watching parents ---
-
-    def _watch(self, host: Host) -> None:
-        """Every quarter of a second: is a parent slow, does a request starve?"""
-        if not host.alive or host.finished is not None:
-            return
-        self.at(self.now + 0.25, lambda: self._watch(host))
-        ingress = self._rate(host.received_lately)
-        host.best_ingress = max(host.best_ingress, ingress)
-        if host.stopped:
-            return
-        if not host.received_lately or host.received_lately[-1][0] < self.now - 0.5:
-            host.quiet_until = max(host.quiet_until, self.now + 1.5)  # a gap spoils every rate measured over a second
-        for parent in dict.fromkeys(request.parent for request in host.requests.values()):
-            if parent is not self.frontend and parent.alive and not parent.stopped:
-                self._watch_pace(host, parent, ingress)
-        for request in list(host.requests.values()):
-            if (
-                request.parent.alive
-                and (not request.parent.stopped or request.parent is self.frontend)
-                and request.open
-            ):
-                self._watch_progress(host, request)
-
-    def _watch_pace(self, host: Host, parent: Host, ingress: float) -> None:
-        line = parent.lines.get(host.peer.id)
-        requests = [] if line is None else line.requests.values()
-        backlog = 0 if parent.lies else sum(parent.have.get(request.thing, 0) - request.sent for request in requests)
-        is_slow = (
-            backlog >= 65536
-            and self._rate(parent.uploaded_lately) < 0.6 * parent.best_ingress > 0
-            and ingress < 0.85 * parent.best_ingress
-        )
-        if not is_slow or self.now < host.quiet_until or self.now < host.starts + 1.5:
-            host.slow_since.pop(parent.peer.id, None)
-        elif self.now - host.slow_since.setdefault(parent.peer.id, self.now) >= 0.5:
-            host.quiet_until = self.now + 1.5
-            host.blames.append(Blame(parent.peer.id, "slow"))
-            self._look_up(host)
-
-    def _watch_progress(self, host: Host, request: Request) -> None:
-        silent = self.now - request.last
-        claims = not request.parent.lies and request.parent.have.get(request.thing, 0) > request.sent
-        oldest = next(iter(request.parent.lines[host.peer.id].requests))
-        request.offered = max(request.offered, request.last) if claims and request.thing == oldest else self.now
-        if self.now - request.offered > self.world.stalled and request.parent is not self.frontend:
-            self._lose(host, request.parent, "stalled")
-        elif request.thing == oldest and silent > self.world.starved and self.now - request.told >= 1.0:
-            request.told = self.now
-            host.blames.append(Blame(request.parent.peer.id, "starved", request.thing))
-            self._look_up(host)
-
-    def _rate(self, lately: deque[tuple[float, int]]) -> float:
-        """Bytes per second over half a second: a longer look would take a parent that has just begun for slow."""
-        while lately and lately[0][0] < self.now - 0.5:
-            lately.popleft()
-        return 2 * sum(size for at, size in lately if at <= self.now)
+                self.at(self.now + child.leaves_after, lambda: self.look_up(child))
+            self.look_up(child)

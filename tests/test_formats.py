@@ -20,8 +20,9 @@ from avalanche.effects import Evaluation
 from avalanche.graph import parse_graph
 from avalanche.judge import judge_kickstart
 from avalanche.kickstart import render
+from avalanche.membership import Membership
 from avalanche.nodefile import parse_nodefile
-from avalanche.profile import Membership, Profile, installation_document
+from avalanche.profile import Profile, installation_document
 from avalanche.roll import Roll, RollSet, Source
 from avalanche.sections import FileWrite
 from tests.test_profile import profiles

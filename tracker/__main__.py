@@ -12,9 +12,10 @@ from pathlib import Path
 
 from avalanche.errors import AvalancheError, ConfigError
 from avalanche.log import facts, setup_logging
-from tracker.app import Tracker
+from tracker.app import Tracker, log_report
 from tracker.config import Config, load_config
 from tracker.registry import FileRegistry
+from tracker.reporter import Reporter
 from tracker.server import Gate, serving
 
 log = logging.getLogger("tracker")
@@ -30,7 +31,13 @@ async def run(config: Config) -> None:
         ConfigError: the registry cannot be read, or the address is taken.
     """
     registry = FileRegistry(config.registry, on_error=lambda error: log.error("registry kept: %s", error))
-    tracker = Tracker(swarm_key=config.swarm_key, registry=registry)
+    reporter = Reporter(config.frontend, config.swarm_key)
+    tracker = Tracker(
+        swarm_key=config.swarm_key,
+        registry=registry,
+        on_report=reporter.note if config.frontend else log_report,
+        is_known_slow=lambda host: host in reporter.slow,
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -38,10 +45,15 @@ async def run(config: Config) -> None:
     try:
         async with serving(tracker, config.address, config.port, gate=Gate(config.connections)) as port:
             log.info("tracker ready", extra=facts(address=config.address, port=port, registry=config.registry))
-            while not stop.is_set():
-                if registry.refresh():
-                    log.info("registry read again", extra=facts(registry=config.registry))
-                await _wait(stop, REFRESH_SECONDS)
+            telling = asyncio.create_task(reporter.run(tracker.chains.peers)) if config.frontend else None
+            try:
+                while not stop.is_set():
+                    if registry.refresh():
+                        log.info("registry read again", extra=facts(registry=config.registry))
+                    await _wait(stop, REFRESH_SECONDS)
+            finally:
+                if telling is not None:
+                    telling.cancel()
     except OSError as error:
         raise ConfigError(f"cannot listen on {config.address}:{config.port}: {error.strerror}") from error
     log.info("tracker stopped")

@@ -41,6 +41,8 @@ OPEN_ASKS = 2_048
 """Objects a host may have asked for and neither finished nor dropped."""
 LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE = 20.0, 60.0
 ANNOUNCES_PER_SECOND, ANNOUNCES_AT_ONCE = 2.0, 40.0
+REFUSALS_PER_SECOND, REFUSALS_AT_ONCE = 1 / 60, 10.0
+"""So many refusals are told in the timeline of a host; all are in the log."""
 BODY_SECONDS = 10.0
 """How long the body of a lookup may take to arrive."""
 TICK_SECONDS = 0.2
@@ -84,6 +86,7 @@ class Tracker:
         self._chance = chance or random.Random()  # noqa: S311 -- jitter and shuffling
         self._lookups = Pace(LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE)
         self._announces = Pace(ANNOUNCES_PER_SECOND, ANNOUNCES_AT_ONCE)
+        self._refusals = Pace(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE)
 
     def __repr__(self) -> str:
         return f"<Tracker {self.chains!r} {self.swarms!r}>"
@@ -107,7 +110,7 @@ class Tracker:
         now = self._clock()
         self.chains.advance(now)
         self._deliver()
-        for pace in (self._lookups, self._announces):
+        for pace in (self._lookups, self._announces, self._refusals):
             pace.forget(now)
         dropped = self.swarms.expire(now)
         if dropped:
@@ -122,6 +125,7 @@ class Tracker:
             registered = self._registered(token)
         except TokenRefused as error:
             log.warning("lookup refused", extra=facts(address=request.remote, reason=str(error)))
+            self._accuse(request, "lookup", error)
             return _plain(403, str(error))
         wait = self._lookups.wait(token.order, self._clock())
         if wait:
@@ -198,9 +202,19 @@ class Tracker:
 
     def _failure(self, request: web.Request, what: str, error: ProtocolError) -> web.Response:
         log.info("refused", extra=facts(what=what, address=request.remote, reason=str(error)))
+        if isinstance(error, TokenRefused):
+            self._accuse(request, what, error)
         return _bencoded(wire.format_failure(str(error)))
 
     # --- what both share ---
+
+    def _accuse(self, request: web.Request, what: str, error: TokenRefused) -> None:
+        """Tell what a host tried whose token does not permit it. Its address tells who it is, not what it says."""
+        address = str(canonical_address(_address(request)))
+        peer = self.chains.peer_at(address)
+        if peer is not None and not self._refusals.wait(peer.order, self._clock()):
+            text = f"{what} from {peer.host} at {address} refused: {error}"
+            self._on_report(Report(peer.host, peer.order, "refused", text))
 
     def _check(self, text: str, address: str) -> SwarmToken:
         return verify_token(self._swarm_key, text, address=address, now=self._wall())

@@ -106,6 +106,11 @@ class Chains:
             if self._standing.rank(name) == HEALTHY and name not in self._standing.silent()
         ]
 
+    def peer_at(self, address: str) -> Peer | None:
+        """Who speaks from this address, as far as the tracker knows; the last one to begin, if several do."""
+        found = [member.peer for member in self._members.values() if member.peer.address == address]
+        return found[-1] if found else None
+
     def open_asks(self, peer: PeerId) -> int:
         """Objects that ``peer`` has asked for and neither finished nor dropped."""
         return len(self._flow.fetches(peer)) if peer in self._members else 0

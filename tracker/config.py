@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,17 @@ from avalanche.errors import ConfigError
 from avalanche.tokens import KEY_BYTES
 
 _KNOWN: dict[str, dict[str, type]] = {
-    "tracker": {"address": str, "port": int, "registry": str, "swarm_key": str, "connections": int},
+    "tracker": {
+        "address": str,
+        "port": int,
+        "registry": str,
+        "swarm_key": str,
+        "connections": int,
+        "frontend": list,
+    },
     "log": {"level": str, "format": str},
 }
+_BASE_URL = re.compile(r"http://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,7 @@ class Config:
         address, port: where it listens.
         registry: the file of section 10.4.
         swarm_key: the key frontend and trackers share.
+        frontend: base addresses of the frontend, that is told what is found out about hosts; none: the log alone is.
         connections: how many are open at once.
         level, style: of the log.
     """
@@ -35,6 +45,7 @@ class Config:
     address: str = "0.0.0.0"  # noqa: S104 -- a tracker serves its cluster
     port: int = 7969
     connections: int = 10_000
+    frontend: tuple[str, ...] = ()
     level: str = "info"
     style: str = "text"
 
@@ -60,6 +71,7 @@ def load_config(path: Path) -> Config:
     return Config(
         registry=path.parent / settings["registry"],
         swarm_key=read_swarm_key(path.parent / settings["swarm_key"]),
+        frontend=tuple(settings.get("frontend", ())),
         **{name: settings[name] for name in names},
         **({"level": log["level"]} if "level" in log else {}),
         **({"style": log["format"]} if "format" in log else {}),
@@ -102,6 +114,9 @@ def _check(path: Path, document: dict[str, Any]) -> None:
         raise ConfigError(f"{path}: [tracker] port must be from 1 to 65535")
     if settings.get("connections", 1) < 1:
         raise ConfigError(f"{path}: [tracker] connections must be at least 1")
+    for url in settings.get("frontend", ()):
+        if not isinstance(url, str) or not _BASE_URL.fullmatch(url):
+            raise ConfigError(f"{path}: [tracker] frontend has {url!r}; an address is of the form http://HOST[:PORT]")
     for key, choices in (("level", ("debug", "info", "warning", "error")), ("format", ("text", "json"))):
         if log.get(key, choices[0]) not in choices:
             raise ConfigError(f"{path}: [log] {key} is {log[key]!r}; it is one of {' '.join(choices)}")

@@ -46,7 +46,7 @@ class Report:
 
     Attributes:
         host, order: whom it is about.
-        status: ``corrupt``, ``slow`` or ``restored``.
+        status: ``corrupt``, ``slow``, ``restored`` or ``refused``.
         text: one line.
     """
 

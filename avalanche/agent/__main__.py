@@ -1,4 +1,4 @@
-"""``python3 -I agent.pyz agent`` and ``... done ok|failed [TEXT]``: what the bundle runs."""
+"""``python3 -I agent.pyz agent`` and ``... done ok|failed [TEXT]``: what the bundle runs; ``stage2`` it runs itself."""
 
 from __future__ import annotations
 
@@ -32,11 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     done.add_argument("status", choices=DONE_STATUSES)
     done.add_argument("text", nargs="?", default="", help="why it failed")
     done.set_defaults(run_command=_done)
-    judge = commands.add_parser("judge", help="let pykickstart judge a kickstart")
-    judge.add_argument("release")
-    judge.add_argument("file", type=Path)
-    judge.set_defaults(run_command=_judge)
-    for command in (agent, done):
+    stage2 = commands.add_parser("stage2", help="make a kickstart of a profile; the agent talks to it")
+    stage2.set_defaults(run_command=_stage2)
+    for command in (agent, done, stage2):
         command.add_argument("--run", type=Path, default=rundir.DEFAULT, help="run directory (default %(default)s)")
     return parser
 
@@ -72,15 +70,10 @@ def _done(options: argparse.Namespace) -> int:
     return 0 if is_confirmed else 1
 
 
-def _judge(options: argparse.Namespace) -> int:
-    from avalanche.agent.judge import judge_file
+def _stage2(options: argparse.Namespace) -> int:
+    from avalanche.agent.stage2 import run_stage2
 
-    try:
-        judge_file(options.file, options.release)
-    except AvalancheError as error:
-        print(error, flush=True)
-        return 1
-    return 0
+    return run_stage2(rundir.RunDirectory(options.run))
 
 
 if __name__ == "__main__":

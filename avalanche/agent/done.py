@@ -19,6 +19,8 @@ from avalanche.messages import MAX_TEXT, Done, Scalar
 TARGET = "/install/done"
 CONFIRM_SECONDS = 300.0
 """So long the frontend may be away when an install ends; a restart takes seconds."""
+END_SECONDS = 10.0
+"""So long ``done`` waits for the end of an agent that has answered; it has nothing left to do."""
 FLUSH_SECONDS = 30.0
 """So long events may take before *done* goes without them."""
 
@@ -56,7 +58,7 @@ def tell_done(path: Path, status: str, text: str) -> tuple[bool, str]:
     """
     run = RunDirectory(path)
     command = {"command": "done", "status": status, "text": text}
-    answer = control.ask(run.socket, command, seconds=CONFIRM_SECONDS + FLUSH_SECONDS + 10)
+    answer = control.ask(run.socket, command, seconds=CONFIRM_SECONDS + FLUSH_SECONDS + 10, ending=END_SECONDS)
     if answer is not None and isinstance(answer.get("confirmed"), bool):
         return answer["confirmed"], str(answer.get("text", ""))
     try:

@@ -22,8 +22,8 @@ from avalanche.agent.trouble import Delay, jittered_delay
 from avalanche.agent.watch import InstallWatch
 from avalanche.errors import ConfigError
 from avalanche.manifest import Manifest
+from avalanche.membership import Membership
 from avalanche.messages import StubDocument
-from avalanche.profile import Membership
 
 
 class Feed:
@@ -72,6 +72,7 @@ class Feed:
                 catalogue=self.catalogue,
                 figures=figures,
                 bundle=(order.bundle, bundle),
+                on_refused=self._tell_refusal,
             )
         self.downloader = Downloader(
             self.catalogue.closure,
@@ -106,14 +107,19 @@ class Feed:
                 self.downloader.follow(Route(self._frontends))
         return port
 
+    def _tell_refusal(self, address: str, reason: str) -> None:
+        self._events.report("packages", "progress", f"refused {address}: {reason}", key=f"refused {address}")
+
     async def close(self) -> None:
         """Withdraw from the peers, end everything, and remove every file."""
         self._server.close()
-        if self.relay is not None:
-            await self.relay.close()
-        await self.catalogue.close()
-        await self.downloader.close()
-        self.pool.close()
-        for item in self.catalogue.items:
-            item.forget()
-        self.cache.close()
+        try:
+            if self.relay is not None:
+                await self.relay.close()
+            await self.catalogue.close()
+            await self.downloader.close()
+        finally:
+            self.pool.close()
+            for item in self.catalogue.items:
+                item.forget()
+            self.cache.close()

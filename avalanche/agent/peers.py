@@ -20,6 +20,9 @@ from avalanche.tokens import Ticket, TokenRefused, verify_ticket
 
 LIMITS = Limits(connections=64, per_address=4, head_bytes=8192, head_seconds=5.0, stall_seconds=10.0, is_silent=True)
 RETRY_SECONDS = 1
+TOLD_SECONDS = 60.0
+TOLD_ADDRESSES = 20
+"""Of so many addresses that were refused the frontend is told within `TOLD_SECONDS`; the log has them all."""
 
 _OBJECT = re.compile(r"/object/([0-9a-f]{64})")
 log = logging.getLogger(__name__)
@@ -32,15 +35,24 @@ class Peers:
         key: checks their tickets.
         clock: the tracker's, or None before its first answer: then nobody can have been sent here.
         bundle: the agent's own file, which hosts that boot may want, and its SHA-256.
+        on_refused: called with the address of who was refused, and why; once a minute for an address.
     """
 
     def __init__(
-        self, sharing: Sharing, *, key: bytes, clock: Callable[[], Optional[float]], bundle: tuple[str, Path]
+        self,
+        sharing: Sharing,
+        *,
+        key: bytes,
+        clock: Callable[[], Optional[float]],
+        bundle: tuple[str, Path],
+        on_refused: Callable[[str, str], None],
     ) -> None:
         self._sharing = sharing
         self._key = key
         self._clock = clock
         self._bundle = bundle
+        self._on_refused = on_refused
+        self._told: dict[str, float] = {}
         self._children: dict[str, Child] = {}
         self._server = Server(self._answer, LIMITS)
 
@@ -94,8 +106,16 @@ class Peers:
             return verify_ticket(self._key, text.strip(), address=query.address, generation=generation, now=now)
         except (TokenRefused, ValueError) as error:
             log.info("child refused address=%s reason=%s", query.address, error)
+            self._tell(query.address, str(error))
             await exchange.text(403, str(error), {"Connection": "close"})
             return None
+
+    def _tell(self, address: str, reason: str) -> None:
+        now = asyncio.get_running_loop().time()
+        self._told = {each: at for each, at in self._told.items() if now - at < TOLD_SECONDS}
+        if address not in self._told and len(self._told) < TOLD_ADDRESSES:
+            self._told[address] = now
+            self._on_refused(address, reason)
 
     async def _relay(self, query: Query, exchange: Exchange, ticket: Ticket) -> None:
         if query.headers.get("upgrade", "").lower() != frames.PROTOCOL:

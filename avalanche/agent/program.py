@@ -19,10 +19,10 @@ from avalanche.agent.done import FLUSH_SECONDS, outcome, post_done
 from avalanche.agent.events import Events
 from avalanche.agent.feed import Feed
 from avalanche.agent.frontend import Frontend
+from avalanche.agent.preparation import Plan, Preparation, StageFailed
 from avalanche.agent.progress import Progress
 from avalanche.agent.rundir import RunDirectory
 from avalanche.agent.settings import Settings, load_settings
-from avalanche.agent.stage2 import Plan, StageFailed, fetch_plan, make_kickstart
 from avalanche.errors import AvalancheError
 from avalanche.messages import DONE_STATUSES
 
@@ -53,6 +53,8 @@ class Agent:
         self._state = "starting"
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
+        self._installing: Optional[asyncio.Task[None]] = None
+        self._is_withdrawing = False
 
     def __repr__(self) -> str:
         return f"<Agent {self._order.host} order={self._order.order} {self._state}>"
@@ -72,22 +74,26 @@ class Agent:
         await control.open()
         try:
             self._own(self._events.run())
-            self._own(self._install())
+            self._installing = self._own(self._install())
             return await self._end
         finally:
-            control.close()
+            self._begin_to_withdraw()
+            await self._has_withdrawn()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._frontend.close()
+            # The answer to *done* leaves before the agent does.
+            await control.close()
             log.info("agent ended state=%s", self._state)
 
     async def _install(self) -> None:
         try:
             self._events.report("stub", "ok", f"agent {__version__} on Python {platform.python_version()}")
-            plan = await fetch_plan(self._frontend, self._events)
-            self._report_clock()
-            await make_kickstart(plan.installation, self._run, self._events)
+            async with Preparation(self._frontend, self._run, self._events) as preparation:
+                plan = await preparation.fetch_plan()
+                self._report_clock()
+                await preparation.make_kickstart()
             await self._feed(plan)
         except StageFailed as failure:
             await self._give_up(failure)
@@ -110,7 +116,7 @@ class Agent:
             addresses=[Address.parse(url) for url in self._order.http],
             settings=self._settings,
             events=self._events,
-            membership=plan.installation.membership,
+            membership=plan.membership,
             attempt=secrets.token_hex(8),
             bundle=self._run.bundle,
         )
@@ -132,13 +138,28 @@ class Agent:
         status, text = row.get("status"), row.get("text")
         if row.get("command") != "done" or status not in DONE_STATUSES or not isinstance(text, str):
             return {"error": "unknown command"}
+        if self._state != "failed":  # an agent that failed has withdrawn, and tells the frontend why
+            self._begin_to_withdraw()
+        answer = {"confirmed": True, "text": f"install {status}, confirmed by the frontend"}
         try:
             await self._finish(str(status), text)
         except AvalancheError as error:
-            return {"confirmed": False, "text": f"install {status}, and the frontend has not confirmed it: {error}"}
-        # The answer leaves before the agent does.
-        asyncio.get_running_loop().call_later(0.1, self._stop, 0)
-        return {"confirmed": True, "text": f"install {status}, confirmed by the frontend"}
+            answer = {"confirmed": False, "text": f"install {status}, and the frontend has not confirmed it: {error}"}
+        finally:
+            # A host that is installed is never contacted: who hears the answer finds no port open and no file left.
+            await self._has_withdrawn()
+            self._stop(0)
+        return answer
+
+    def _begin_to_withdraw(self) -> None:
+        # Once: a second cancellation would stop the clearing up.
+        if self._installing is not None and not self._is_withdrawing:
+            self._is_withdrawing = True
+            self._installing.cancel()
+
+    async def _has_withdrawn(self) -> None:
+        if self._installing is not None:
+            await asyncio.wait({self._installing})
 
     async def _finish(self, status: str, text: str) -> None:
         await self._events.flush(FLUSH_SECONDS)
@@ -159,10 +180,11 @@ class Agent:
         if not self._end.done():
             self._end.set_result(status)
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.append(task)
         task.add_done_callback(self._task_ended)
+        return task
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.children import Sharing
@@ -15,7 +15,7 @@ from avalanche.agent.parents import Parents
 from avalanche.agent.peers import Peers
 from avalanche.agent.source import Source
 from avalanche.agent.swarm import Swarm
-from avalanche.profile import Membership
+from avalanche.membership import Membership
 from avalanche.tokens import read_token
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class Relay:
         attempt: chosen once per start of the agent.
         manifest: digest of the closure.
         bundle: SHA-256 and file of the agent itself.
+        on_refused: called with the address of a stranger that wanted something, and why it got nothing.
 
     Raises:
         TokenRefused: the membership's token is malformed.
@@ -44,12 +45,14 @@ class Relay:
         catalogue: Catalogue,
         figures: Figures,
         bundle: tuple[str, Path],
+        on_refused: Callable[[str, str], None],
     ) -> None:
         self._address = read_token(membership.token).address
         self._key = bytes.fromhex(membership.peer_key)
         self._catalogue = catalogue
         self._figures = figures
         self._bundle = bundle
+        self._on_refused = on_refused
         self._parents = Parents(self._address, meter=figures.ingress, count=figures.count_peer)
         self.route = Swarm(
             frontend,
@@ -74,7 +77,13 @@ class Relay:
         """
         loop = asyncio.get_running_loop()
         sharing = Sharing(self._catalogue, downloader, ingress=self._figures.ingress, egress=Meter(loop.time))
-        self._peers = Peers(sharing, key=self._key, clock=lambda: self.route.time, bundle=self._bundle)
+        self._peers = Peers(
+            sharing,
+            key=self._key,
+            clock=lambda: self.route.time,
+            bundle=self._bundle,
+            on_refused=self._on_refused,
+        )
         self.route.port = await self._peers.listen(self._address)
         self.route.attach(downloader)
         log.info("serving peers address=%s port=%d", self._address, self.route.port)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Optional
 
 from avalanche.errors import AvalancheError, ConfigError, ProtocolError
-from avalanche.kickstart import AGENT
 from avalanche.messages import TOKEN, Done, StubDocument
+from avalanche.places import AGENT
 
 DEFAULT = Path(AGENT).parent
 

@@ -12,7 +12,7 @@ from typing import Any, Optional
 from urllib.parse import urlsplit
 
 from avalanche.errors import ConfigError
-from avalanche.kickstart import REPOSITORY
+from avalanche.places import REPOSITORY
 
 NAME = "agent.json"
 KEYS = ("cache_dir", "cache_limit_bytes", "port", "target_roots")

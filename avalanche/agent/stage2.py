@@ -1,96 +1,105 @@
-"""Stage 2: from the profile to the kickstart the installer reads, on the host itself (docs/protocol.md, section 3)."""
+"""Stage 2: from the profile to the kickstart the installer reads, on the host itself (docs/protocol.md, section 3).
+
+A process of its own, ``agent.pyz stage2``: what parses, renders and judges takes more memory than the agent that stays,
+and memory is the cache. It reads the number of the document's bytes, those bytes, and a line that lets it go on after
+its plan; the end of its input ends it. It writes lines of JSON: ``plan``, ``pre``, ``kickstart`` as each is done, or
+``failed``. `avalanche.agent.preparation` is the other end.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
+import json
+import os
+import sys
+import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Any, TextIO
 
-from avalanche.agent.events import Events
-from avalanche.agent.frontend import Frontend
-from avalanche.agent.judge import ask_judge
+from avalanche.agent.judge import judge_file
 from avalanche.agent.rundir import RunDirectory
 from avalanche.agent.scripts import run_pre_scripts
-from avalanche.errors import AvalancheError, VerificationFailed
+from avalanche.errors import AvalancheError
 from avalanche.kickstart import pre_scripts, render
-from avalanche.manifest import Manifest, parse_manifest
 from avalanche.profile import Installation, parse_installation
 
-
-class StageFailed(AvalancheError):
-    """The install cannot go on.
-
-    Args:
-        stage: the protocol's name of where.
-        error: why; the message is its line.
-        secrets: values the line must not show: it travels to the installer's log and to the frontend's timeline.
-    """
-
-    def __init__(self, stage: str, error: AvalancheError, *, secrets: Iterable[str] = ()) -> None:
-        line = str(error)
-        for secret in filter(None, secrets):
-            line = line.replace(secret, "***").replace(repr(secret)[1:-1], "***")
-        super().__init__(line)
-        self.stage = stage
+UNJUDGED = "ks.cfg.unjudged"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the frontend wants on this host."""
+def run_stage2(run: RunDirectory) -> int:
+    """Do all of it; return the exit status."""
+    # Whatever a library prints goes where errors go: on our standard output stands nothing but our lines.
+    with os.fdopen(os.dup(1), "w", encoding="ascii") as out:
+        os.dup2(2, 1)
+        return asyncio.run(_talk(run, out))
 
-    installation: Installation
-    manifest: Manifest
+
+async def _talk(run: RunDirectory, out: TextIO) -> int:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    document = await reader.readexactly(int(await reader.readline()))
+    go = asyncio.Event()
+    work = asyncio.ensure_future(_prepare(run, document, go, out))
+    listening = asyncio.ensure_future(_listen(reader, go))
+    await asyncio.wait({work, listening}, return_when=asyncio.FIRST_COMPLETED)
+    # Whoever asked has gone: a script that runs is ended, too.
+    is_done = work.done()
+    for task in (work, listening):
+        task.cancel()
+    await asyncio.wait({work, listening})
+    return work.result() if is_done else 1
 
 
-async def fetch_plan(frontend: Frontend, events: Events) -> Plan:
-    """Fetch profile and manifest.
+async def _listen(reader: asyncio.StreamReader, go: asyncio.Event) -> None:
+    while await reader.readline():
+        go.set()
 
-    Raises:
-        StageFailed: the frontend refuses the order, or sent something that cannot be understood.
-    """
+
+async def _prepare(run: RunDirectory, document: bytes, go: asyncio.Event, out: TextIO) -> int:
+    stage, secrets = "profile", ()  # type: tuple[str, Iterable[str]]
     try:
-        installation = parse_installation(await frontend.profile())
-        manifest = await _fetch_manifest(frontend, installation)
-    except AvalancheError as error:
-        raise StageFailed("profile", error) from error
-    events.report("profile", "ok", f"{len(installation.profile.nodes)} nodes, {len(manifest.entries)} objects to load")
-    return Plan(installation, manifest)
-
-
-async def _fetch_manifest(frontend: Frontend, installation: Installation) -> Manifest:
-    data = await frontend.manifest(installation.manifest)
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != installation.manifest:
-        raise VerificationFailed(
-            f"the manifest has the SHA-256 {digest}, and the profile asks for {installation.manifest}", path="manifest"
-        )
-    manifest = parse_manifest(data)
-    if manifest.generation != installation.generation:
-        raise VerificationFailed(
-            f"the manifest is of {manifest.generation}, and the profile of {installation.generation}", path="manifest"
-        )
-    return manifest
-
-
-async def make_kickstart(installation: Installation, run: RunDirectory, events: Events) -> None:
-    """Run the ``<pre>`` scripts, render the kickstart, let pykickstart judge it, and put it where the stub includes it.
-
-    Raises:
-        StageFailed: a script failed, or the kickstart cannot be rendered or was refused; then there is no kickstart.
-    """
-    profile, attributes = installation.profile, installation.attributes
-    try:
-        scripts = pre_scripts(profile, attributes)
+        installation = parse_installation(document)
+        secrets = installation.attributes.secrets
+        _say(out, plan=_plan(installation))
+        await go.wait()
+        stage = "pre"
+        scripts = pre_scripts(installation.profile, installation.attributes)
         await run_pre_scripts(scripts, run)
+        _say(out, pre=len(scripts))
+        stage = "kickstart"
+        run.write(UNJUDGED, render(installation.profile, installation.attributes))
+        judge_file(run.path / UNJUDGED, installation.profile.release)
     except AvalancheError as error:
-        raise StageFailed("pre", error, secrets=attributes.secrets) from None
-    if scripts:
-        events.report("pre", "ok", f"{len(scripts)} scripts")
-    unjudged = "ks.cfg.unjudged"
-    try:
-        run.write(unjudged, render(profile, attributes))
-        await ask_judge(run.bundle, run.path / unjudged, profile.release)
-    except AvalancheError as error:
-        raise StageFailed("kickstart", error, secrets=attributes.secrets) from None
-    (run.path / unjudged).replace(run.kickstart)
-    events.report("kickstart", "ok", f"{run.kickstart.stat().st_size} bytes, accepted by pykickstart")
+        _say(out, failed=stage, text=_without(secrets, str(error)))
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        _say(out, failed=stage, text=_without(secrets, f"stage 2 crashed ({type(error).__name__}: {error})"))
+        return 1
+    (run.path / UNJUDGED).replace(run.kickstart)
+    _say(out, kickstart=run.kickstart.stat().st_size)
+    return 0
+
+
+def _plan(installation: Installation) -> dict[str, Any]:
+    """What the agent itself needs to know."""
+    found = installation.membership
+    membership = found and {"trackers": found.trackers, "token": found.token, "peer_key": found.peer_key}
+    return {
+        "generation": installation.generation,
+        "manifest": installation.manifest,
+        "nodes": len(installation.profile.nodes),
+        "membership": membership,
+    }
+
+
+def _without(secrets: Iterable[str], line: str) -> str:
+    """The line travels to the installer's log and to the frontend's timeline."""
+    for secret in filter(None, secrets):
+        line = line.replace(secret, "***").replace(repr(secret)[1:-1], "***")
+    return line
+
+
+def _say(out: TextIO, **row: Any) -> None:
+    out.write(json.dumps(row) + "\n")
+    out.flush()

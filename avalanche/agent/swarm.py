@@ -22,7 +22,7 @@ from avalanche.agent.lookup import FRONTEND, Answer, Ask
 from avalanche.agent.parents import Parents
 from avalanche.agent.source import Load, Route, Source
 from avalanche.errors import AvalancheError, ProtocolError, SourceUnavailable, TransferError
-from avalanche.profile import Membership
+from avalanche.membership import Membership
 
 BATCH = 4 << 20
 """Objects are asked for in batches that begin at multiples of so many bytes of the closure..."""

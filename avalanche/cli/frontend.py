@@ -71,14 +71,19 @@ def make_services(state: State, config: Config, authority: Authority, registrar:
     from avalanche.frontend.storage import Storage
     from avalanche.frontend.swarm import Swarm
     from avalanche.frontend.timeline import Timeline
+    from avalanche.frontend.trackers import Trackers
 
     storage = Storage(Database.open(state.database_file))
     distributions = Distributions(state.root)
     profiles = Profiles(make_planner(state, config, distributions))
     generations = Generations(distributions)
+    timeline = Timeline(storage)
+    swarm_key = state.swarm_key()
+    trackers = Trackers(swarm_key, storage, timeline, time.time)
     swarm = Swarm(
-        key=state.swarm_key(),
+        key=swarm_key,
         trackers=config.trackers,
+        heard=trackers,
         registrar=registrar or TrackerRegistrar(),
         storage=storage,
         profiles=profiles,
@@ -87,11 +92,12 @@ def make_services(state: State, config: Config, authority: Authority, registrar:
     return Services(
         config=config,
         storage=storage,
-        timeline=Timeline(storage),
+        timeline=timeline,
         profiles=profiles,
         installations=Installations(profiles, swarm),
         generations=generations,
         swarm=swarm,
+        trackers=trackers,
         bundle=build_bundle(),
         ca=authority.pem,
         order_key=state.order_key(),

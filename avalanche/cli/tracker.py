@@ -16,12 +16,9 @@ if TYPE_CHECKING:
     from avalanche.adapters.state import State
     from avalanche.config import Config
     from avalanche.frontend.services import Services
-    from avalanche.frontend.swarm import Holder
     from avalanche.manifest import Manifest
+    from avalanche.news import Holder
     from tracker.app import Tracker
-
-SLOW_SECONDS = 30 * 86400.0
-"""So long it is remembered that a host was slow; its cable may have been mended since."""
 
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
@@ -81,7 +78,7 @@ class TrackerRegistrar:
 
     def holders(self) -> list[Holder]:
         """The hosts that install now, and so have the agent bundle."""
-        from avalanche.frontend.swarm import Holder
+        from avalanche.news import Holder
 
         if self.tracker is None:
             return []
@@ -113,8 +110,8 @@ async def embedded(services: Services, registrar: TrackerRegistrar, swarm_key: b
     """
     from contextlib import AsyncExitStack
 
-    from avalanche.adapters.orderbook import TimelineEvent, slow_hosts
     from tracker.app import Tracker, log_report
+    from tracker.reporter import wire_form
     from tracker.server import Gate, serving
     from tracker.standing import Report
 
@@ -123,20 +120,11 @@ async def embedded(services: Services, registrar: TrackerRegistrar, swarm_key: b
         yield
         return
 
-    # Ordering the chain is cheaper than repairing it: who was slow lately stands at its end from the start.
-    since = services.clock() - SLOW_SECONDS
-    slow = await services.storage.read(lambda transaction, _: slow_hosts(transaction, since))
-
     def note(report: Report) -> None:
         log_report(report)
-        if report.status == "slow":
-            slow.add(report.host)
-        elif report.status == "restored":
-            slow.discard(report.host)
-        services.timeline.note(
-            TimelineEvent(report.host, services.clock(), "peers", report.status, report.text, report.order)
-        )
+        services.trackers.note(wire_form(report))
 
+    slow = services.trackers.slow
     tracker = registrar.tracker = Tracker(
         swarm_key=swarm_key, registry=registrar.registry, on_report=note, is_known_slow=slow.__contains__
     )

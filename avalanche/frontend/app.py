@@ -10,6 +10,7 @@ from avalanche.frontend.answers import errors_answered
 from avalanche.frontend.packages import Packages
 from avalanche.frontend.services import SERVICES, Services
 from avalanche.messages import MAX_BODY
+from avalanche.news import TARGET
 
 
 def make_app(services: Services) -> web.Application:
@@ -29,6 +30,7 @@ def make_app(services: Services) -> web.Application:
             web.get("/install/packages/{path:.*}", packages.get),
             web.post("/install/events", install.post_events),
             web.post("/install/done", install.post_done),
+            web.post(TARGET, services.trackers.post),
         ]
     )
     return app

@@ -124,7 +124,9 @@ class Bundles:
             order = await services.storage.read(find)
         except AvalancheError:
             return None  # the bundle is no secret, and the stub has said no already
-        while len(self._sent_elsewhere) >= ADDRESSES_KEPT:
-            del self._sent_elsewhere[next(iter(self._sent_elsewhere))]
-        self._sent_elsewhere[address] = now
-        return services.swarm.elsewhere(order, address, services.bundle.sha256, now)
+        url = services.swarm.elsewhere(order, address, services.bundle.sha256, now)
+        if url is not None:
+            while len(self._sent_elsewhere) >= ADDRESSES_KEPT:
+                del self._sent_elsewhere[next(iter(self._sent_elsewhere))]
+            self._sent_elsewhere[address] = now
+        return url

@@ -19,8 +19,9 @@ from avalanche.cluster import Cluster, Host
 from avalanche.compiler import compile_rolls
 from avalanche.effects import Effects, Untrusted
 from avalanche.manifest import Manifest
+from avalanche.membership import Membership
 from avalanche.orders import Order
-from avalanche.profile import Membership, Profile, installation_document
+from avalanche.profile import Profile, installation_document
 from avalanche.roll import RollSet
 
 PROFILES_KEPT = 256

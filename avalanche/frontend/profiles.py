@@ -13,8 +13,8 @@ from typing import TypeVar
 from avalanche.cluster import Cluster
 from avalanche.frontend.planner import Planner
 from avalanche.manifest import Manifest
+from avalanche.membership import Membership
 from avalanche.orders import Order
-from avalanche.profile import Membership
 
 T = TypeVar("T")
 

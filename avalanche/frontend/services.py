@@ -18,6 +18,7 @@ from avalanche.frontend.profiles import Profiles
 from avalanche.frontend.storage import Storage
 from avalanche.frontend.swarm import Swarm
 from avalanche.frontend.timeline import Timeline
+from avalanche.frontend.trackers import Trackers
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Services:
     installations: Installations
     generations: Generations
     swarm: Swarm
+    trackers: Trackers
     bundle: Bundle
     ca: str
     order_key: bytes = field(repr=False)
@@ -46,6 +48,7 @@ async def living(services: Services) -> AsyncIterator[Services]:
     storing = asyncio.create_task(services.timeline.run(), name="timeline")
     # Before anybody is answered: hosts that were installing when an earlier frontend ended are known at once.
     await services.swarm.refresh(services.clock())
+    await services.trackers.load()
     refreshing = asyncio.create_task(services.swarm.run(services.clock), name="swarm")
     try:
         yield services

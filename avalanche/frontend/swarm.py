@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from avalanche.adapters import orderbook
@@ -16,10 +15,12 @@ from avalanche.errors import AvalancheError, RepositoryError
 from avalanche.frontend.generations import Generations
 from avalanche.frontend.profiles import Profiles
 from avalanche.frontend.storage import Storage
+from avalanche.frontend.trackers import Trackers
 from avalanche.log import facts
 from avalanche.manifest import Manifest
+from avalanche.membership import Membership
+from avalanche.news import Holder
 from avalanche.orders import Order
-from avalanche.profile import Membership
 from avalanche.tokens import TICKET_SECONDS, SwarmToken, Ticket, peer_key, sign_ticket, sign_token
 
 REFRESH_SECONDS = 60.0
@@ -27,21 +28,11 @@ REFRESH_SECONDS = 60.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A host that installs now: its order, the generation it installs, and where it serves."""
-
-    order: str
-    generation: str
-    address: str
-    port: int
-
-
 class Registrar(Protocol):
     """How trackers are told what they answer for."""
 
     def holders(self) -> Sequence[Holder]:
-        """The hosts that install now, as far as trackers say so here."""
+        """The hosts that install now, as far as the tracker in this process knows."""
 
     def register(self, generation: Manifest, closure: Manifest) -> None:
         """Answer for all objects of a generation, and know what a host with this closure wants. Cheap when known."""
@@ -56,6 +47,7 @@ class Swarm:
     Args:
         key: the swarm key.
         trackers: their base addresses.
+        heard: what trackers elsewhere say.
     """
 
     def __init__(
@@ -63,6 +55,7 @@ class Swarm:
         *,
         key: bytes,
         trackers: tuple[str, ...],
+        heard: Trackers,
         registrar: Registrar,
         storage: Storage,
         profiles: Profiles,
@@ -70,6 +63,7 @@ class Swarm:
     ) -> None:
         self._key = key
         self._trackers = trackers
+        self._heard = heard
         self._registrar = registrar
         self._storage = storage
         self._profiles = profiles
@@ -99,7 +93,8 @@ class Swarm:
 
     def elsewhere(self, order: Order, address: str, sha256: str, now: float) -> str | None:
         """Where else the host of ``order``, which speaks from ``address``, gets the agent bundle; None: nowhere."""
-        holders = [holder for holder in self._registrar.holders() if holder.order != order.id]
+        known = [*self._registrar.holders(), *self._heard.holders()]
+        holders = [holder for holder in known if holder.order != order.id]
         if order.way == "http" or not holders:
             return None
         holder = random.choice(holders)  # noqa: S311 -- no secret

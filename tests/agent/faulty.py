@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from avalanche.manifest import Entry, Manifest, hash_stream
+from avalanche.membership import Membership
 from avalanche.messages import StubDocument
 
 GENERATION = "g-0123456789abcdef"
@@ -283,7 +284,7 @@ async def _send(writer: asyncio.StreamWriter, status: int, body: bytes, extra: O
     return True
 
 
-def installation_of(generation: Generation, *, profile: str = "") -> bytes:
+def installation_of(generation: Generation, *, profile: str = "", membership: Optional[Membership] = None) -> bytes:
     """An installation document around a profile that names nothing."""
     profile = profile or (
         '<profile version="1" root="compute" release="el9">\n'
@@ -291,9 +292,13 @@ def installation_of(generation: Generation, *, profile: str = "") -> bytes:
         '<main command="lang" node="base" line="4">en_US.UTF-8</main>\n'
         "</profile>\n"
     )
+    plane = 'plane="http"'
+    if membership is not None:
+        trackers = " ".join(membership.trackers)
+        plane = f'plane="relay" trackers="{trackers}" token="{membership.token}" peer-key="{membership.peer_key}"'
     return (
         f'<installation version="1" host="compute-0-0" generation="{GENERATION}" '
-        f'manifest="{generation.manifest.digest}" plane="http">\n'
+        f'manifest="{generation.manifest.digest}" {plane}>\n'
         '<attributes version="1">\n<attribute name="hostname" scope="intrinsic">compute-0-0</attribute>\n'
         f"</attributes>\n{profile}</installation>\n"
     ).encode()

@@ -62,6 +62,27 @@ class Machine:
         except FileNotFoundError:
             return False
 
+    @staticmethod
+    def ports(pid: Optional[int]) -> set[int]:
+        """TCP ports on which a process listens."""
+        inodes = set()
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                inodes.add(os.readlink(path))  # noqa: PTH115 - `socket:[1234]` is no path
+        lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+        listening = [words for words in lines if words[3] == "0A" and f"socket:[{words[9]}]" in inodes]
+        return {int(words[1].rpartition(":")[2], 16) for words in listening}
+
+    @classmethod
+    def group(cls, pid: int) -> list[int]:
+        """The processes of a process's group that run."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                if int(path.read_text().rpartition(")")[2].split()[2]) == pid and cls.is_running(int(path.parent.name)):
+                    found.append(int(path.parent.name))
+        return found
+
     async def ended(self, pid: int) -> None:
         while self.is_running(pid):  # noqa: ASYNC110 - not our child: nothing announces its end
             await asyncio.sleep(0.01)

@@ -16,7 +16,7 @@ from avalanche.agent.progress import Progress
 from avalanche.agent.rundir import RunDirectory
 from avalanche.agent.settings import Settings
 from avalanche.agent.trouble import Delay
-from avalanche.profile import Membership
+from avalanche.membership import Membership
 from tests.agent.faulty import FaultyFrontend
 
 ATTEMPT = "0123456789abcdef"

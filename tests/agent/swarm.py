@@ -13,7 +13,8 @@ from collections.abc import Awaitable
 from typing import Any, Callable, Optional
 
 from avalanche.agent import frames
-from avalanche.profile import Membership
+from avalanche.agent.children import BEAT_SECONDS
+from avalanche.membership import Membership
 from avalanche.tokens import SwarmToken, Ticket, peer_id, peer_key, read_token, sign_ticket, sign_token
 from tests.agent.faulty import GENERATION
 
@@ -219,7 +220,7 @@ class HostileParent:
         while not writer.transport.is_closing():
             held = [(asked.id, 0) for asked in self.asked[-1:]]
             writer.write(frames.heartbeat(self.backlog, 0, 0, held))
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(BEAT_SECONDS)
 
 
 def send(writer: asyncio.StreamWriter, asked: Asked, data: bytes, start: int, end: int) -> None:

@@ -90,12 +90,16 @@ async def an_unknown_request(parent: HostileParent, asked: Asked, writer: asynci
     writer.write(frames.bare(frames.END, asked.id + 1000))
 
 
+A_BYTE_EVERY = 1.0
+"""Seconds: never silent for as long as a dead parent is."""
+
+
 async def trickle(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
     parent.backlog = 100_000
     data = parent.objects[asked.sha256]
     for place in range(asked.offset, len(data)):
         send(writer, asked, data, place, place + 1)
-        await asyncio.sleep(1)
+        await asyncio.sleep(A_BYTE_EVERY)
 
 
 async def silent(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:

@@ -119,6 +119,15 @@ async def test_only_a_ticket_for_this_host_and_address_lets_in(rig: Rig) -> None
     assert (await ask(rig, f"/object/{entry.sha256}")).status == 403
 
 
+async def test_a_refusal_is_told_once_and_names_the_address(rig: Rig, frontend: FaultyFrontend) -> None:
+    replayed = ticket_for(ORDER, address="127.0.0.9")
+    for _ in range(3):
+        assert (await ask(rig, "/relay", Authorization=f"Bearer {replayed}")).status == 403
+    await rig.events.flush(10)
+    told = [event["text"] for event in frontend.events if "refused" in event["text"]]
+    assert told == [f"refused {ADDRESS}: the ticket is for 127.0.0.9, and came from {ADDRESS}"]
+
+
 async def test_time_is_the_tracker_s(rig: Rig) -> None:
     assert rig.feed.relay is not None
     entry = rig.item(SMALL).entry

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from pykickstart.parser import KickstartParser
 from pykickstart.version import makeVersion
@@ -18,6 +19,7 @@ from tests.agent.bundle import make_bundle
 from tests.agent.faulty import GENERATION, Certificates, Fault, FaultyFrontend, Generation, installation_of
 from tests.agent.machine import Machine
 from tests.agent.rig import read_answer, until
+from tests.agent.swarm import StubTracker
 
 BUNDLE = make_bundle()
 PROFILE = """<profile version="1" root="compute" release="el9">
@@ -87,6 +89,31 @@ async def test_a_host_goes_from_the_stub_to_done(site: FaultyFrontend, machine: 
     assert site.done == [message, message]
 
 
+async def test_after_done_nothing_of_the_agent_is_left(site: FaultyFrontend, machine: Machine) -> None:
+    tracker = StubTracker()
+    await tracker.start()
+    membership = tracker.membership(site.document().order)
+    site.installation = installation_of(site.generation, membership=membership)
+    await machine.boot(site.document())
+    agent = machine.agent()
+    assert agent is not None
+    await until(lambda: "ok" in dict(site.outcomes("packages")))
+    ports = machine.ports(agent)
+    assert ports == {machine.port, tracker.lookups[-1]["port"]}
+    site.faults["/install/done"].append(Fault(status=503, retry_after="1"))
+    assert (await machine.done("ok"))[0] == 0
+    # At once, not a moment later.
+    assert not machine.is_running(agent)
+    assert machine.group(agent) == []
+    assert not (machine.folder / "cache").exists()
+    assert not (machine.run / "agent.sock").exists()
+    for port in ports:
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+    assert tracker.lookups[-1]["state"] == "leaving"
+    await tracker.stop()
+
+
 async def test_a_second_pre_joins_the_agent_that_is_ready(site: FaultyFrontend, machine: Machine) -> None:
     await machine.boot(site.document())
     agent = machine.agent()
@@ -142,7 +169,8 @@ async def test_done_is_not_confirmed_by_a_frontend_that_refuses(site: FaultyFron
     site.always["/install/done"] = Fault(status=409)
     status, output = await machine.done("ok")
     assert (status, "409: told to fail" in output) == (1, True)
-    assert machine.agent() is not None
+    assert machine.agent() is None
+    assert not (machine.folder / "cache").exists()
 
 
 async def test_done_waits_for_a_frontend_that_is_away(site: FaultyFrontend, machine: Machine) -> None:
@@ -150,6 +178,9 @@ async def test_done_waits_for_a_frontend_that_is_away(site: FaultyFrontend, mach
     await site.stop()
     saying = asyncio.ensure_future(machine.done("ok"))
     await until(lambda: "frontend unavailable target=/install/" in machine.log())
+    # The host is installed: who waits for a confirmation need not serve anybody.
+    await until(lambda: not (machine.folder / "cache").exists())
+    assert machine.ports(machine.agent()) == set()
     await site.start()
     assert (await saying)[0] == 0
 
@@ -301,6 +332,6 @@ from avalanche.agent.__main__ import main
 async def crash(*ignored):
     1 / 0
 
-program.make_kickstart = crash
+program.Preparation.make_kickstart = crash
 main()
 """

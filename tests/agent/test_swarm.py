@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from avalanche.agent import swarm
-from avalanche.profile import Membership
+from avalanche.membership import Membership
 from tests.agent.faulty import ORDER, FaultyFrontend
 from tests.agent.rig import Rig, until
 from tests.agent.swarm import Asked, HostileParent, StubTracker, token_of
@@ -54,7 +54,8 @@ async def test_it_asks_no_further_ahead_than_its_progress(
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
         rig.load()
         await until(lambda: frontend.open_objects)
-        await asyncio.sleep(0.3)
+        seen = len(tracker.lookups)
+        await until(lambda: len(tracker.lookups) >= seen + 2)  # what it wanted to ask, it could have asked
         sizes = [entry.size for entry in frontend.generation.manifest.entries]
         starts = [sum(sizes[:place]) // 600_000 * 600_000 for place in range(len(sizes))]
         expected = [sha256 for sha256, start in zip(entries(frontend), starts) if start <= 600_000]
@@ -112,7 +113,9 @@ async def test_a_tracker_that_comes_back_is_told_what_is_here(
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
         await rig.loaded()
         await tracker.stop()
-        await asyncio.sleep(0.3)
+        assert rig.feed.relay is not None
+        route = rig.feed.relay.route
+        await until(lambda: route._must_register)  # it has noticed
         tracker.lookups.clear()
         await tracker.start()
         await until(lambda: tracker.lookups)

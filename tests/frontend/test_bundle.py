@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from avalanche.frontend import boot
-from avalanche.frontend.swarm import Holder
+from avalanche.news import Holder
 from avalanche.tokens import peer_key, verify_ticket
 from tests.frontend.rig import Rig
 

@@ -15,6 +15,7 @@ from lab.faults import parse_faults
 from lab.host import Roots
 from lab.result import HostResult
 from lab.settings import Settings
+from tests.integration.traces import listening
 
 pytestmark = pytest.mark.lab
 
@@ -52,21 +53,6 @@ def swarm(repository: Path, roots: Roots) -> Iterator[Swarm]:
         course = cluster.install(look)
         found.results = judge(cluster, course)
         yield found
-
-
-def listening(process: str, address: str) -> set[str]:
-    """What listens in the network namespace of a process: ``proxy``, ``peer port``, or the address as it is."""
-    try:
-        lines = Path(f"/proc/{process}/net/tcp").read_text().splitlines()[1:]
-        lines += Path(f"/proc/{process}/net/tcp6").read_text().splitlines()[1:]
-    except OSError:
-        return set()
-    own = bytes(map(int, reversed(address.split(".")))).hex().upper()
-    found = set()
-    for place, port in (line.split()[1].split(":") for line in lines if line.split()[3] == "0A"):
-        known = {("0100007F", "1B9E"): "proxy"}.get((place, port))
-        found.add(known or ("peer port" if place == own else f"{place}:{port}"))
-    return found
 
 
 def test_survivors_have_exactly_their_closure(swarm: Swarm) -> None:

@@ -39,7 +39,7 @@ def test_the_document_has_the_keys_of_the_design() -> None:
     assert isinstance(hosts, list)
     assert list(hosts[0]) == [
         "name", "appliance", "plane", "download_seconds", "install_seconds", "packages", "bytes_from_peers",
-        "bytes_from_frontend", "verified", "killed",
+        "bytes_from_frontend", "verified", "killed", "agent_rss_mib", "agent_cpu_seconds",
     ]  # fmt: skip
     assert json.loads(json.dumps(found)) == found
 

@@ -91,6 +91,30 @@ def test_a_slow_host_that_is_known_costs_the_others_nothing_and_itself_nothing()
     assert sim.run().ratio() <= 1.03
 
 
+SLOW = tuple(f"compute-0-{number}" for number in (3, 7, 11))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_slow_hosts_that_nobody_knows_cost_less_than_half_as_much_again(seed: int) -> None:
+    sim = large(seed=seed)
+    for name in SLOW:
+        sim.slow(name, 0.0, 0.25)
+    outcome = sim.run()
+    assert outcome.ratio(besides=SLOW) <= 1.5
+    assert outcome.frontend_copies <= 1.05
+    assert set(SLOW) <= {report.host for report in outcome.reports if report.status == "slow"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_slow_hosts_that_are_known_cost_the_others_less(seed: int) -> None:
+    sim = large(seed=seed, known_slow=frozenset(SLOW))
+    for name in SLOW:
+        sim.slow(name, 0.0, 0.25)
+    outcome = sim.run()
+    assert outcome.ratio(besides=SLOW) <= 1.2
+    assert not [report for report in outcome.reports if report.status == "slow"]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_fifth_killed_at_a_third_costs_the_survivors_little(seed: int) -> None:
     sim = large(seed=seed)

@@ -23,7 +23,7 @@ from tests.tracker.worlds import (
     running,
     token_of,
 )
-from tracker.app import LOOKUPS_AT_ONCE, OPEN_ASKS
+from tracker.app import LOOKUPS_AT_ONCE, OPEN_ASKS, REFUSALS_AT_ONCE
 
 PEER_OF_1 = peer_id(f"{1:016x}", f"{1:016x}")
 ESCAPED = "".join(f"%{byte:02x}" for byte in INFO_HASH)
@@ -156,6 +156,31 @@ async def test_a_host_cannot_speak_for_another_one() -> None:
         await world.look_up(1)
         await world.look_up(2, attempt=f"{1:016x}", state="leaving")
         assert world.tracker.chains.find(PEER_OF_1) is not None
+
+
+async def test_who_uses_the_token_of_another_host_is_named_by_its_address_and_not_too_often() -> None:
+    async with running() as world:
+        await world.look_up(1)
+        stolen = token_of(2, address="127.0.0.2")
+        for _ in range(30):
+            async with world.session.post(
+                world.address + "/lookup", data=lookup(2), headers={"Authorization": f"Bearer {stolen}"}
+            ) as response:
+                assert response.status == 403
+        assert (await get(world, f"/announce?token={stolen}&{announce(2)}")).keys() == {b"failure reason"}
+        assert {(report.host, report.status) for report in world.reports} == {("compute-0-1", "refused")}
+        assert world.reports[0].text == (
+            "lookup from compute-0-1 at 127.0.0.1 refused: the token is for 127.0.0.2, and came from 127.0.0.1"
+        )
+        assert len(world.reports) == REFUSALS_AT_ONCE
+
+
+async def test_a_stranger_is_nobody_to_name() -> None:
+    async with running() as world:
+        headers = {"Authorization": "Bearer nonsense"}
+        async with world.session.post(world.address + "/lookup", data=lookup(1), headers=headers) as response:
+            assert response.status == 403
+        assert not world.reports
 
 
 async def test_a_corrupting_parent_is_reported_for_its_timeline() -> None:

@@ -31,7 +31,8 @@ def test_paths_are_relative_to_the_file_and_the_rest_has_defaults(folder: Path) 
 
 
 def test_everything_can_be_set(folder: Path) -> None:
-    more = 'address = "10.1.1.1"\nport = 80\nconnections = 5\n[log]\nlevel = "debug"\nformat = "json"\n'
+    more = 'address = "10.1.1.1"\nport = 80\nconnections = 5\nfrontend = ["http://10.1.1.1:8080"]\n'
+    more += '[log]\nlevel = "debug"\nformat = "json"\n'
     config = load_config(write(folder, GOOD + more))
     assert (config.address, config.port, config.connections, config.level, config.style) == (
         "10.1.1.1",
@@ -40,6 +41,7 @@ def test_everything_can_be_set(folder: Path) -> None:
         "debug",
         "json",
     )
+    assert config.frontend == ("http://10.1.1.1:8080",)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,8 @@ def test_everything_can_be_set(folder: Path) -> None:
         (GOOD + "port = '80'\n", "must be of type int"),
         (GOOD + "port = 70000\n", "from 1 to 65535"),
         (GOOD + "connections = 0\n", "at least 1"),
-        (GOOD + "zzz = 1\n", "it is one of address connections port registry swarm_key"),
+        (GOOD + "zzz = 1\n", "it is one of address connections frontend port registry swarm_key"),
+        (GOOD + 'frontend = ["https://10.1.1.1/x"]\n', r"an address is of the form http://HOST"),
         (GOOD + "[lug]\n", r"\[lug\] is not known; did you mean log\?"),
         (GOOD + "[log]\nlevel = 'loud'\n", "one of debug info warning error"),
         ("tracker = 1\n", r"\[tracker\] is not known"),
