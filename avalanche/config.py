@@ -17,7 +17,7 @@ import tomllib
 
 from avalanche.errors import ConfigError
 
-RELEASES = ("el9",)
+RELEASES = ("el9", "el10", "fedora")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 
