@@ -60,8 +60,9 @@ OTHERWISE: Mapping[str, str] = {
     "Kickstart_PrivateNTPHost": "10.1.1.1", "selinux": "enforcing", "ldap_uri": "ldaps://ldap.example", "ldap_base": "dc=x",
 }  # fmt: skip
 OHPC: Mapping[str, str] = {**OTHERWISE, "accounts": "ipa", "slurm_source": "ohpc", "modules": "lmod", "gpu_vendor": "nvidia"}
+ARM: Mapping[str, str] = {"arch": "aarch64", "kdump": "true", "accounts": "ipa", "sssd_conf": "[sssd]\n"}
 SITES: Mapping[str, Mapping[str, str]] = {
-    "bare": {}, "everything": EVERYTHING, "otherwise": OTHERWISE, "ohpc": OHPC,
+    "bare": {}, "everything": EVERYTHING, "otherwise": OTHERWISE, "ohpc": OHPC, "arm": ARM,
 }  # fmt: skip
 
 
