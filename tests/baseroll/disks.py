@@ -50,7 +50,13 @@ def installed(name: str, *, states: Iterable[str] = ("state1",), **more: Any) ->
 
 def mirrored(*names: str) -> list[Device]:
     """Two disks that this roll has made a mirror of."""
-    labels = {2: ("OSEFI", "vfat"), 3: ("osboot", "ext4"), 4: ("osswap", "swap"), 5: ("osroot", "xfs"), 6: ("state1", "xfs")}
+    labels = {
+        2: ("OSEFI", "vfat"),
+        3: ("osboot", "ext4"),
+        4: ("osswap", "swap"),
+        5: ("osroot", "xfs"),
+        6: ("state1", "xfs"),
+    }
     disks = []
     for name in names:
         children = [part(f"{name}1", parttype=PLANNER.BIOSBOOT)]

@@ -36,7 +36,7 @@ def listed(release: str) -> Mapping[str, tuple[str, str]]:
 
 
 def asked_for(release: str) -> frozenset[str]:
-    """The packages that some appliance of some site asks for, and what it keeps out. A name in an attribute is the site's."""
+    """The packages that some appliance of some site asks for or keeps out. A name in an attribute is the site's."""
     names = {
         package.name
         for site in SITES

@@ -1,15 +1,18 @@
-"""Which commands a bash script runs, found by reading it. For scripts in this roll's plain style: no case, no backquotes, no eval."""
+"""Which commands a bash script runs, found by reading it.
+
+For scripts in this roll's plain style: no case, no backquotes, no eval.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-KEYWORDS = frozenset("if then else elif fi while until do done ! { } time".split())
-BUILTINS = frozenset(
-    ". : [ [[ cd command compgen continue break echo eval exec exit export false local printf pwd read return set shift "
-    "source test trap true umask unset wait".split()
-)
+KEYWORDS = frozenset({"if", "then", "else", "elif", "fi", "while", "until", "do", "done", "!", "{", "}", "time"})
+BUILTINS = frozenset({
+    ".", ":", "[", "[[", "cd", "command", "compgen", "continue", "break", "echo", "eval", "exec", "exit", "export", "false",
+    "local", "printf", "pwd", "read", "return", "set", "shift", "source", "test", "trap", "true", "umask", "unset", "wait",
+})  # fmt: skip
 _HEREDOC = re.compile(r"<<-?\s*(?P<quote>['\"]?)(?P<word>\w+)(?P=quote)")
 _REDIRECTION = re.compile(r"(\d*|&)(>>|>&|>|<<<|<&|<)\s*")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(\[[^]]*\])?\+?=")

@@ -59,33 +59,70 @@ def test_a_reinstallation_formats_the_system_and_keeps_the_data():
 
 
 CLEAR: dict[str, tuple[list[Device], dict[str, Any], str, set[str]]] = {
-    "NVMe comes before a larger SATA disk": ([disk("sda", 8000 * GIB), disk("nvme0n1", tran="nvme")], {}, "first", {"nvme0n1"}),
+    "NVMe comes before a larger SATA disk": (
+        [disk("sda", 8000 * GIB), disk("nvme0n1", tran="nvme")],
+        {},
+        "first",
+        {"nvme0n1"},
+    ),
     "the smaller of two of a kind": ([disk("sda", 960 * GIB), disk("sdb")], {}, "first", {"sdb"}),
     "a virtual disk": ([disk("vda", 40 * GIB, tran=None)], {"firmware": "bios"}, "first", {"vda"}),
     "a USB stick is not the host's": ([disk("sda", 64 * GIB, "usb"), disk("sdb")], {}, "first", {"sdb"}),
     "nor is a card": ([disk("sda", 64 * GIB, rm=True), disk("sdb")], {}, "first", {"sdb"}),
-    "nor what comes over the network": ([disk("sda", tran="iscsi"), disk("sdb", tran="fc"), disk("sdc")], {}, "first", {"sdc"}),
+    "nor what comes over the network": (
+        [disk("sda", tran="iscsi"), disk("sdb", tran="fc"), disk("sdc")],
+        {},
+        "first",
+        {"sdc"},
+    ),
     "a read-only disk is left alone": ([disk("sda", ro=True), disk("sdb", 960 * GIB)], {}, "first", {"sdb"}),
     "a small one too": ([disk("sda", 8 * GIB), disk("sdb")], {}, "first", {"sdb"}),
     "a path to a disk is no disk": (
         [disk("sda", children=[disk("mpatha", type="mpath")]), disk("sdb", fstype="mpath_member"), disk("sdc")],
-        {}, "first", {"sdc"},
+        {},
+        "first",
+        {"sdc"},
     ),
-    "a blank disk is chosen beside a foreign one": ([disk("nvme0n1", tran="nvme", pttype="gpt"), disk("sda")], {}, "first", {"sda"}),
+    "a blank disk is chosen beside a foreign one": (
+        [disk("nvme0n1", tran="nvme", pttype="gpt"), disk("sda")],
+        {},
+        "first",
+        {"sda"},
+    ),
     "names may swap": ([disk("sda", 960 * GIB), installed("sdb")], {}, "reinstall", set()),
     "a disk by its serial number": ([disk("sda"), disk("sdb")], {"disk_os": "S-sdb"}, "first", {"sdb"}),
-    "a disk by its world-wide name": ([disk("sda"), disk("sdb", wwn="0x5000c1")], {"disk_os": "0x5000*"}, "first", {"sdb"}),
+    "a disk by its world-wide name": (
+        [disk("sda"), disk("sdb", wwn="0x5000c1")],
+        {"disk_os": "0x5000*"},
+        "first",
+        {"sdb"},
+    ),
     "a policy of wiping alone wipes nothing": ([installed("sda")], {"disk_policy": "wipe"}, "reinstall", set()),
     "an order alone neither": ([installed("sda")], {"order_wipe": "true"}, "reinstall", set()),
-    "a wipe clears the old system's disk, not a smaller one": ([disk("sda", 200 * GIB, pttype="gpt"), installed("sdb")], WIPE, "wipe", {"sdb"}),
+    "a wipe clears the old system's disk, not a smaller one": (
+        [disk("sda", 200 * GIB, pttype="gpt"), installed("sdb")],
+        WIPE,
+        "wipe",
+        {"sdb"},
+    ),
     "a wipe clears a foreign disk if it is the only one": ([disk("sda", pttype="dos")], WIPE, "wipe", {"sda"}),
     "two blank disks become a mirror": ([disk("sda"), disk("sdb")], {"mirror": "true"}, "first", {"sda", "sdb"}),
     "a mirror is formatted, not made anew": (mirrored("sda", "sdb"), {"mirror": "true"}, "reinstall", set()),
     "half a mirror is one too": (mirrored("sdb"), {"mirror": "true"}, "reinstall", set()),
     "a wiped mirror stays one": (mirrored("sda", "sdb"), {"mirror": "true", **WIPE}, "wipe", {"sda", "sdb"}),
-    "a NAS's system is found by its label": ([installed("sda"), disk("sdb", pttype="gpt")], {"only_system": "true"}, "reinstall", set()),
-    "a NAS's system disk has a name": ([disk("sda"), disk("sdb")], {"only_system": "true", "disk_os": "sda"}, "first", {"sda"}),
-}  # fmt: skip
+    "a NAS's system is found by its label": (
+        [installed("sda"), disk("sdb", pttype="gpt")],
+        {"only_system": "true"},
+        "reinstall",
+        set(),
+    ),
+    "a NAS's system disk has a name": (
+        [disk("sda"), disk("sdb")],
+        {"only_system": "true", "disk_os": "sda"},
+        "first",
+        {"sda"},
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CLEAR)
@@ -113,10 +150,18 @@ UNCLEAR: dict[str, tuple[list[Device], dict[str, Any], str]] = {
     "one for a mirror": ([disk("sda")], {"mirror": "true"}, "no blank disk"),
     "a Windows disk": ([disk("sda", children=[part("sda1", "WINDOWS", "ntfs")])], {}, "foreign data"),
     "a bare LVM volume": ([disk("sda", fstype="LVM2_member")], {}, "foreign data"),
-    "a foreign mirror": ([disk("sda", fstype="linux_raid_member", children=[disk("md0", type="raid1")])], {}, "foreign data"),
+    "a foreign mirror": (
+        [disk("sda", fstype="linux_raid_member", children=[disk("md0", type="raid1")])],
+        {},
+        "foreign data",
+    ),
     "a partition table without partitions": ([disk("sda", pttype="dos")], {}, "foreign data"),
     "a bare file system": ([disk("sda", fstype="xfs", label="data")], {}, "foreign data"),
-    "multipath only": ([disk("sda", fstype="mpath_member"), disk("sdb", children=[disk("m", type="mpath")])], {}, "there are"),
+    "multipath only": (
+        [disk("sda", fstype="mpath_member"), disk("sdb", children=[disk("m", type="mpath")])],
+        {},
+        "there are",
+    ),
     "a name that no disk has": ([disk("sda")], {"disk_os": "nvme*"}, "disk_os=nvme*"),
     "a copied disk": ([installed("sda"), installed("sdb")], {}, "label OSEFI"),
     "a copied disk on USB": ([installed("sda"), installed("sdb", tran="usb")], {}, "take one away"),
@@ -127,28 +172,65 @@ UNCLEAR: dict[str, tuple[list[Device], dict[str, Any], str]] = {
     "UEFI on a disk for BIOS": ([without(installed("sda"), 1)], {}, "has no OSEFI, which uefi needs"),
     "BIOS on a disk for UEFI": ([without(installed("sda"), 0)], {"firmware": "bios"}, "has no biosboot"),
     "/boot on another disk": (
-        [without(installed("sda"), 2), disk("sdb", children=[part("sdb1", "osboot", "ext4")])], {}, "not on the disk of osroot",
+        [without(installed("sda"), 2), disk("sdb", children=[part("sdb1", "osboot", "ext4")])],
+        {},
+        "not on the disk of osroot",
     ),
     "a system in LVM": (
-        [disk("sda", children=[part("sda1", None, "LVM2_member", children=[part("vg-root", "osroot", "xfs", type="lvm")]),
-                               part("sda2", "osboot", "ext4"), part("sda3", "OSEFI", "vfat")])],
-        {}, "of the kind lvm",
+        [
+            disk(
+                "sda",
+                children=[
+                    part("sda1", None, "LVM2_member", children=[part("vg-root", "osroot", "xfs", type="lvm")]),
+                    part("sda2", "osboot", "ext4"),
+                    part("sda3", "OSEFI", "vfat"),
+                ],
+            )
+        ],
+        {},
+        "of the kind lvm",
     ),
-    "data without a file system": ([installed("sda", states=()), disk("sdb", children=[part("sdb1", "state2")])], {}, "state2 on sdb1"),
+    "data without a file system": (
+        [installed("sda", states=()), disk("sdb", children=[part("sdb1", "state2")])],
+        {},
+        "state2 on sdb1",
+    ),
     "encrypted data": (
-        [installed("sda", states=()), disk("sdb", children=[part("sdb1", "state2", "crypto_LUKS")])], {}, "no plain file system",
+        [installed("sda", states=()), disk("sdb", children=[part("sdb1", "state2", "crypto_LUKS")])],
+        {},
+        "no plain file system",
     ),
     "a mirror where none is wanted": (mirrored("sda", "sdb"), {}, "mirrored"),
     "none where a mirror is wanted": ([installed("sda")], {"mirror": "true"}, "not mirrored"),
-    "a wipe with several used disks": ([disk("sda", pttype="gpt"), disk("sdb", 9 * GIB * 9, pttype="gpt")], WIPE, "name the system disk"),
-    "a wipe of half a data mirror": (
-        [installed("sda", states=()),
-         disk("sdb", children=[part("sdb1", None, "linux_raid_member", children=[part("md1", "state1", "xfs", type="raid1")])])],
-        WIPE, "only sda would be cleared",
+    "a wipe with several used disks": (
+        [disk("sda", pttype="gpt"), disk("sdb", 9 * GIB * 9, pttype="gpt")],
+        WIPE,
+        "name the system disk",
     ),
-    "a NAS whose system disk has no name": ([disk("sda"), disk("sdb", 960 * GIB)], {"only_system": "true"}, "serves data"),
-    "part of another system": ([disk("sda"), disk("sdb", children=[part("sdb1", "osboot", "ext4")])], {}, "part of another system"),
-}  # fmt: skip
+    "a wipe of half a data mirror": (
+        [
+            installed("sda", states=()),
+            disk(
+                "sdb",
+                children=[
+                    part("sdb1", None, "linux_raid_member", children=[part("md1", "state1", "xfs", type="raid1")])
+                ],
+            ),
+        ],
+        WIPE,
+        "only sda would be cleared",
+    ),
+    "a NAS whose system disk has no name": (
+        [disk("sda"), disk("sdb", 960 * GIB)],
+        {"only_system": "true"},
+        "serves data",
+    ),
+    "part of another system": (
+        [disk("sda"), disk("sdb", children=[part("sdb1", "osboot", "ext4")])],
+        {},
+        "part of another system",
+    ),
+}
 half = UNCLEAR["a wipe of half a data mirror"][0]
 half[0]["children"].append(part("sda9", None, "linux_raid_member", children=half[1]["children"][0]["children"]))
 
@@ -165,7 +247,15 @@ def test_what_is_not_clear_is_refused_with_a_reason(case: str):
 
 @pytest.mark.parametrize(
     "line",
-    ["disk_os", "disks=sda", "disk_policy=erase", "disk_min_gb=-1", "disk_state=perhaps", 'disk_state_mkfs=" --x', "mirror=2"],
+    [
+        "disk_os",
+        "disks=sda",
+        "disk_policy=erase",
+        "disk_min_gb=-1",
+        "disk_state=perhaps",
+        'disk_state_mkfs=" --x',
+        "mirror=2",
+    ],
 )
 def test_a_policy_that_means_nothing_is_refused(line: str):
     with pytest.raises(Refused):
@@ -188,7 +278,9 @@ def test_a_wipe_keeps_the_data_of_other_disks_and_loses_the_system_disk_s():
     other = disk("sdb", children=[part("sdb1", "state2", "xfs")])
     mode, lines = plan([installed("sda"), other], **WIPE)
     assert (mode, cleared(lines)) == ("wipe", {"sda"})
-    assert [line for line in lines if "--noformat" in line] == ["part /state/partition2 --onpart=UUID=u-sdb1 --noformat"]
+    assert [line for line in lines if "--noformat" in line] == [
+        "part /state/partition2 --onpart=UUID=u-sdb1 --noformat"
+    ]
 
 
 def test_a_nas_shows_the_installer_no_data_disk():
@@ -207,7 +299,8 @@ def test_a_mirror_is_made_of_equal_parts_and_boots_from_either_disk():
     assert "part biosboot --fstype=biosboot --size=1 --ondisk=sdb" in lines
     assert "raid /boot/efi --device=osefi --level=1 --fstype=efi --label=OSEFI raid.11 raid.21" in lines
     assert lines[-1] == (
-        'raid /state/partition1 --device=state1 --level=1 --fstype=xfs --label=state1 --mkfsoptions="-i nrext64=0" raid.15 raid.25'
+        "raid /state/partition1 --device=state1 --level=1 --fstype=xfs --label=state1 "
+        '--mkfsoptions="-i nrext64=0" raid.15 raid.25'
     )
 
 
@@ -229,7 +322,9 @@ def machines(draw: st.DrawFn) -> list[Device]:
             devices.append(disk(name, size, tran, **flags))
             continue
         if kind == "ours":
-            device = installed(name, size=size, tran=tran, states=draw(st.sets(st.sampled_from(["state1", "state2"]))), **flags)
+            device = installed(
+                name, size=size, tran=tran, states=draw(st.sets(st.sampled_from(["state1", "state2"]))), **flags
+            )
             if draw(st.booleans()):
                 without(device, draw(st.integers(0, 4)))
             devices.append(device)
@@ -238,7 +333,9 @@ def machines(draw: st.DrawFn) -> list[Device]:
             part(f"{name}{index}", label, draw(st.sampled_from(FILE_SYSTEMS)))
             for index, label in enumerate(draw(st.lists(st.sampled_from(LABELS), max_size=3)), start=1)
         ]
-        devices.append(disk(name, size, tran, children=children, pttype=draw(st.sampled_from(["gpt", "dos", None])), **flags))
+        devices.append(
+            disk(name, size, tran, children=children, pttype=draw(st.sampled_from(["gpt", "dos", None])), **flags)
+        )
     return devices
 
 
@@ -261,8 +358,10 @@ def names_of(device: Device) -> set[str]:
 
 
 @given(machines(), st.sampled_from(["uefi", "bios"]), POLICIES)
-def test_nothing_is_touched_that_is_not_blank_ours_or_ordered(devices: list[Device], firmware: str, said: dict[str, Any]):
-    """Only usable disks are seen; only blank or ordered ones are cleared; only the system's partitions are formatted."""
+def test_nothing_is_touched_that_is_not_blank_ours_or_ordered(
+    devices: list[Device], firmware: str, said: dict[str, Any]
+):
+    """Only usable disks are seen, only blank or ordered ones cleared, only the system's partitions formatted."""
     before = copy.deepcopy(devices)
     try:
         mode, lines = plan(devices, firmware, **said)
@@ -316,7 +415,9 @@ def test_what_is_asked_for_fits_the_disk(devices: list[Device], firmware: str, s
     for device in devices:
         sizes = [request.size for request in handler.partition.partitions if request.disk == device["name"]]
         assert sum(sizes) * MIB <= device["size"] - PLANNER.SLACK_MB * MIB
-        growing = [request for request in handler.partition.partitions if request.disk == device["name"] and request.grow]
+        growing = [
+            request for request in handler.partition.partitions if request.disk == device["name"] and request.grow
+        ]
         assert len(growing) == (1 if sizes else 0)
 
 

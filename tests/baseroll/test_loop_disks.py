@@ -1,4 +1,4 @@
-"""The node partition, run as on a host, on real disks (in files): data outlives installations, and doubt touches nothing."""
+"""The node partition, run as on a host, on disks in files: data outlives installations, doubt touches nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ WIPE = {"disk_policy": "wipe", "order_wipe": "true"}
 SYSTEM = {"/boot/efi": "OSEFI", "/boot": "osboot", "swap": "osswap", "/": "osroot", "biosboot": ""}
 
 
-def pre(tmp_path: Path, images: list[Image], *, appliance: str = "compute", **attributes: str) -> subprocess.CompletedProcess[str]:
+def pre(
+    tmp_path: Path, images: list[Image], *, appliance: str = "compute", **attributes: str
+) -> subprocess.CompletedProcess[str]:
     """Run the <pre> scripts of an appliance where lsblk sees these disks and no others; /tmp is the test's."""
     bin_ = tmp_path / "bin"
     bin_.mkdir(exist_ok=True)

@@ -37,4 +37,13 @@ def test_no_row_is_left_over(release: str):
 @pytest.mark.parametrize(("appliance", "release"), CASES)
 def test_what_a_host_cannot_do_without_is_asked_for(appliance: str, release: str):
     asked = {package.name for package in profile_of(appliance, release).requested}
-    assert {"core", "kernel", "grub2-pc", "grub2-efi-x64", "shim-x64", "efibootmgr", "openssh-server", "xfsprogs"} <= asked
+    assert {
+        "core",
+        "kernel",
+        "grub2-pc",
+        "grub2-efi-x64",
+        "shim-x64",
+        "efibootmgr",
+        "openssh-server",
+        "xfsprogs",
+    } <= asked

@@ -91,7 +91,10 @@ def test_python_is_that_of_release_nine_and_clean(tmp_path: Path):
         (tmp_path / f"script{number}.py").write_text(script.body)
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--target-version=py39", "--line-length=160"]
     done = subprocess.run(
-        [*command, "--select=E,F,W,B,UP,SIM,PL,RUF", "--ignore=PLR,B905", str(tmp_path)], capture_output=True, text=True, check=False
+        [*command, "--select=E,F,W,B,UP,SIM,PL,RUF", "--ignore=PLR,B905", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout
 
