@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 KEYWORDS = frozenset({"if", "then", "else", "elif", "fi", "while", "until", "do", "done", "!", "{", "}", "time"})
 BUILTINS = frozenset({
-    ".", ":", "[", "[[", "cd", "command", "compgen", "continue", "break", "echo", "eval", "exec", "exit", "export", "false",
-    "local", "printf", "pwd", "read", "return", "set", "shift", "source", "test", "trap", "true", "umask", "unset", "wait",
+    ".", ":", "[", "[[", "cd", "command", "compgen", "continue", "break", "echo", "eval", "exec", "exit", "export",
+    "false", "local", "printf", "pwd", "read", "return", "set", "shift", "source", "test", "trap", "true", "umask",
+    "unset", "wait",
 })  # fmt: skip
 _HEREDOC = re.compile(r"<<-?\s*(?P<quote>['\"]?)(?P<word>\w+)(?P=quote)")
 _REDIRECTION = re.compile(r"(\d*|&)(>>|>&|>|<<<|<&|<)\s*")

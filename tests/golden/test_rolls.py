@@ -1,7 +1,7 @@
 """What the base roll and the lab roll become, letter by letter; reviewers read the difference.
 
-``AVALANCHE_GOLDEN=write`` before pytest (``make golden``) writes the files anew. The base roll has a profile and a
-kickstart for each appliance and release. To review a change, read the difference of one; ``diff`` two for the releases'.
+``make golden`` (``AVALANCHE_GOLDEN=write`` before pytest) writes the files anew. The base roll has a profile and a
+kickstart for each appliance and release. To review a change, read the difference of one; ``diff`` shows how two differ.
 """
 
 from __future__ import annotations
