@@ -221,9 +221,10 @@ def _with_network(rows: list[Attribute]) -> Attributes:
     """Add what follows from a host's address and the private network's attributes: intrinsic ones, as text.
 
     ``netmask`` and ``prefix`` come from ``Kickstart_PrivateNetmask`` (255.255.0.0), from
-    ``Kickstart_PrivateNetmaskCIDR`` (16), or from the end of ``Kickstart_PrivateNetwork`` (10.1.0.0/16); ``private_network`` is the network with its prefix.
-    ``gateway`` and ``nameserver`` are the frontend unless ``Kickstart_PrivateGateway`` and
-    ``Kickstart_PrivateDNSServers`` say otherwise; ``nameserver_list`` is the same, as key files write it.
+    ``Kickstart_PrivateNetmaskCIDR`` (16), or from the end of ``Kickstart_PrivateNetwork`` (10.1.0.0/16);
+    ``private_network`` is the network with its prefix. ``gateway`` and ``nameserver`` are the frontend unless
+    ``Kickstart_PrivateGateway`` and ``Kickstart_PrivateDNSServers`` say otherwise; ``nameserver_list`` is the same as
+    key files write it.
 
     Raises:
         ClusterError: the attributes do not describe an IPv4 network.
