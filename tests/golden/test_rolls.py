@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from avalanche.compiler import compile_profile
 from avalanche.judge import judge_kickstart
 from avalanche.kickstart import PreScript, pre_scripts, render
 from avalanche.profile import Profile
+from avalanche.roll import RollSet
 from tests.baseroll import appliances
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -39,8 +41,13 @@ def attributes_of(root: str, release: str, **more: str) -> Attributes:
     return free_attributes(root, release, {**GIVEN, **more})
 
 
+@cache
+def loaded(rolls: str) -> RollSet:
+    return load_rolls(ROLLS[rolls])
+
+
 def compiled(rolls: str, root: str, attributes: Attributes) -> Profile:
-    return compile_profile(load_rolls(ROLLS[rolls]), root, attributes, release=attributes["release"])
+    return compile_profile(loaded(rolls), root, attributes, release=attributes["release"])
 
 
 def compare(name: str, text: str) -> None:
@@ -114,12 +121,12 @@ def test_the_same_comes_from_the_command_line_without_a_database(root: str, rele
 
 
 def test_every_node_of_the_base_roll_is_used() -> None:
-    rolls = load_rolls(ROLLS["base"])
+    rolls = loaded("base")
     assert set(rolls.names) == set().union(*(rolls.graph.reachable(root)[0] for root in appliances.APPLIANCES))
 
 
 def test_every_file_of_the_lab_roll_is_used() -> None:
-    rolls = load_rolls(ROLLS["lab"])
+    rolls = loaded("lab")
     reached = rolls.graph.reachable("compute")[0] | rolls.graph.reachable("login")[0]
     used = {file.file for name in reached for file in rolls.node(name)}
     assert {str(path) for path in (ROOT / "lab/roll/nodes").glob("*.xml")} <= used
