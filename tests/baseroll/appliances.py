@@ -13,13 +13,13 @@ from avalanche.adapters.rolls import load_rolls
 from avalanche.attributes import Attributes
 from avalanche.cluster import free_attributes
 from avalanche.compiler import compile_profile
-from avalanche.config import RELEASES
 from avalanche.kickstart import pre_scripts, render
 from avalanche.nodefile import NodeFile, ScriptSection
 from avalanche.profile import Profile
 from avalanche.roll import RollSet
 
 ROOT = Path(__file__).resolve().parents[2]
+RELEASES = ("el9", "el10", "fedora")  # what the roll is written for
 APPLIANCES = ("compute", "login", "nas", "devel", "gpu", "monitor")
 CASES = [(appliance, release) for appliance in APPLIANCES for release in RELEASES]
 
@@ -86,7 +86,7 @@ EVERYTHING: Mapping[str, str] = {
     "net_mtu": "9000",
     "net_vlans": "bond0.120=10.9.0.5/16",
     "nfs_mounts": "fe:/export/apps=/share/apps",
-    "nhc_conf": "* || check_hw_eth eth0\n",
+    "nhc_conf": "* || check_fs_mount_rw /\n",
     "order_wipe": "true",
     "prometheus_image": "registry.example/prometheus:3",
     "alertmanager_image": "registry.example/am:1",

@@ -11,7 +11,7 @@ from pykickstart.parser import KickstartParser
 from pykickstart.version import makeVersion
 
 from avalanche.judge import HANDLERS
-from tests.baseroll.appliances import planner
+from tests.baseroll.appliances import RELEASES, planner
 
 GIB = 2**30
 MIB = 2**20
@@ -75,7 +75,7 @@ def policy(**said: object) -> Any:
 def plan(devices: list[Device], firmware: str = "uefi", **said: object) -> tuple[str, list[str]]:
     """Plan, and let every release's installer read the plan without a warning."""
     mode, lines = PLANNER.plan(devices, firmware, policy(**said))
-    for release in HANDLERS:
+    for release in RELEASES:
         read(lines, release=release)
     return mode, lines
 

@@ -12,8 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from avalanche.config import RELEASES
-from tests.baseroll.appliances import APPLIANCES, SITES, attributes_of, profile_of
+from tests.baseroll.appliances import APPLIANCES, RELEASES, SITES, attributes_of, profile_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden" / "names"
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from avalanche.config import RELEASES
 from tests.baseroll import names
-from tests.baseroll.appliances import CASES, profile_of
+from tests.baseroll.appliances import CASES, RELEASES, profile_of
 
 REPOSITORIES = {
     "el9": {"BaseOS", "AppStream", "CRB", "EPEL", "OpenHPC", "site", "vendor"},

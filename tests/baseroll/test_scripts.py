@@ -165,6 +165,11 @@ def test_every_post_of_the_shell_says_what_it_does():
             assert any(line.lstrip().startswith("# ") for line in lines), f"nodes/{name}.xml:{section.line}"
 
 
+def test_no_script_names_a_device():
+    for script in scripts().values():
+        assert not re.search(r"/dev/(sd|vd|hd|nvme|mmcblk)|\b(sda|vda|nvme0n1|eth0|eno1)\b", script.body), script.where
+
+
 def test_no_script_installs_packages_or_starts_services():
     for script in shells():
         if not script.chroot:
