@@ -25,12 +25,16 @@ DEFAULT_ATTRIBUTES = {
 }
 """The global attributes of a new database."""
 
+FEDORA = "43"
+"""The Fedora that the release ``fedora`` means, as the judge does."""
+
 _NO_FRONTEND, _NO_HOST = "192.0.2.1", "192.0.2.10"  # RFC 5737: addresses for documentation, nobody's
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST_NUMBERS = re.compile(r".*?-(\d+)-(\d+)")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_EL = re.compile(r"el([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +161,14 @@ class Cluster:
         }
         if host.address:
             own["hostaddr"] = host.address
+        if host.mac:
+            own["mac"] = host.mac
         rows = [Attribute(name, value, "intrinsic") for name, value in own.items()]
         owners = {"global": "", "os": OS, "appliance": host.appliance, "rack": str(host.rack), "host": host.name}
         for scope, owner in owners.items():
             found = self._settings.get((scope, owner), ())
             rows += [Attribute(row.name, row.value, scope, row.secret) for row in found]
-        return Attributes(rows)
+        return _with_network(rows)
 
     @cached_property
     def _by_mac(self) -> dict[str, str]:
@@ -182,7 +188,9 @@ class Cluster:
 
 def intrinsic_attributes(*, release: str, distribution: str, frontend: str | None = None) -> dict[str, str]:
     """The attributes every host of a frontend has from birth; ``frontend`` is the address hosts reach it at."""
-    found = {"release": release, "distribution": distribution}
+    el = _EL.fullmatch(release)
+    family, major = ("el", el.group(1)) if el else ("fedora", FEDORA)
+    found = {"release": release, "distribution": distribution, "os_family": family, "os_major": major}
     if frontend is not None:
         found["Kickstart_PrivateKickstartHost"] = frontend
     return found
@@ -206,7 +214,50 @@ def free_attributes(root: str, release: str, given: Mapping[str, str]) -> Attrib
     }
     rows = [Attribute(name, value, "intrinsic") for name, value in own.items()]
     rows += [Attribute(name, value, "global") for name, value in DEFAULT_ATTRIBUTES.items()]
-    return Attributes(rows + [Attribute(name, value, "host") for name, value in given.items()])
+    return _with_network(rows + [Attribute(name, value, "host") for name, value in given.items()])
+
+
+def _with_network(rows: list[Attribute]) -> Attributes:
+    """Add what follows from a host's address and the private network's attributes: intrinsic ones, as text.
+
+    ``netmask`` and ``prefix`` come from ``Kickstart_PrivateNetmask`` (255.255.0.0), from
+    ``Kickstart_PrivateNetmaskCIDR`` (16), or from the end of ``Kickstart_PrivateNetwork`` (10.1.0.0/16);
+    ``private_network`` is the network with its prefix. ``gateway`` and ``nameserver`` are the frontend unless
+    ``Kickstart_PrivateGateway`` and ``Kickstart_PrivateDNSServers`` say otherwise; ``nameserver_list`` is the same as
+    key files write it.
+
+    Raises:
+        ClusterError: the attributes do not describe an IPv4 network.
+    """
+    attributes = Attributes(rows)
+    frontend = attributes.get("Kickstart_PrivateKickstartHost")
+    servers = attributes.get("Kickstart_PrivateDNSServers") or frontend
+    gateway = attributes.get("Kickstart_PrivateGateway") or frontend
+    found: dict[str, str] = {}
+    network = _private_network(attributes)
+    if network is not None:
+        found |= {"netmask": str(network.netmask), "prefix": str(network.prefixlen), "private_network": str(network)}
+    if gateway is not None:
+        found["gateway"] = gateway
+    if servers is not None:
+        names = servers.replace(",", " ").split()
+        found |= {"nameserver": ",".join(names), "nameserver_list": "".join(f"{name};" for name in names)}
+    return Attributes([Attribute(name, value, "intrinsic") for name, value in found.items()] + rows)
+
+
+def _private_network(attributes: Attributes) -> ipaddress.IPv4Network | None:
+    network = attributes.get("Kickstart_PrivateNetwork") or attributes.get("hostaddr")
+    mask = attributes.get("Kickstart_PrivateNetmask") or attributes.get("Kickstart_PrivateNetmaskCIDR")
+    if network is None or (mask is None and "/" not in network):
+        return None
+    text = network if mask is None else f"{network.partition('/')[0]}/{mask}"
+    try:
+        return ipaddress.IPv4Network(text, strict=False)
+    except ValueError:
+        raise ClusterError(
+            f"{text!r} is not an IPv4 network; write Kickstart_PrivateNetwork as 10.1.0.0 and "
+            "Kickstart_PrivateNetmask as 255.255.0.0"
+        ) from None
 
 
 def check_host_name(text: str) -> str:

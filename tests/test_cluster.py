@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avalanche.cluster import (
+    FEDORA,
     Appliance,
     Cluster,
     Host,
@@ -21,6 +22,7 @@ from avalanche.cluster import (
     parse_mac,
 )
 from avalanche.errors import ClusterError, IdentityConflict, UnknownHost
+from avalanche.judge import HANDLERS
 
 MACS = ["52:54:00:00:00:01", "52:54:00:00:00:02"]
 ONE = Host("compute-0-0", "compute", 0, 0, (Interface(MACS[0], "10.1.1.10"), Interface("52:54:00:00:01:01", None)))
@@ -77,6 +79,12 @@ def test_a_host_knows_itself() -> None:
         "hostname": "compute-3-1",
         "appliance": "compute",
         "root": "compute-root",
+        "mac": MACS[1],
+        "os_family": "el",
+        "os_major": "9",
+        "gateway": "10.1.1.1",
+        "nameserver": "10.1.1.1",
+        "nameserver_list": "10.1.1.1;",
         "rack": "3",
         "rank": "1",
         "os": "linux",
@@ -145,3 +153,70 @@ def test_what_is_no_host_name_is_refused(name: str) -> None:
 )
 def test_rack_and_rank_are_read_from_names_like_rocks_made_them(name: str, numbers: tuple[int, int]) -> None:
     assert numbers_of(name) == numbers
+
+
+NETWORK = {"hostaddr": "10.1.255.254", "Kickstart_PrivateKickstartHost": "10.1.1.1"}
+DERIVED = ("netmask", "prefix", "private_network", "gateway", "nameserver", "nameserver_list")
+
+
+@pytest.mark.parametrize(
+    ("release", "family", "major"),
+    [("el8", "el", "8"), ("el9", "el", "9"), ("el10", "el", "10"), ("fedora", "fedora", "43")],
+)
+def test_a_release_has_a_family_and_a_number(release: str, family: str, major: str) -> None:
+    attributes = free_attributes("compute", release, {})
+    assert (attributes["os_family"], attributes["os_major"]) == (family, major)
+
+
+def test_the_number_of_fedora_is_the_judge_s() -> None:
+    assert f"F{FEDORA}" == HANDLERS["fedora"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"Kickstart_PrivateNetmask": "255.255.0.0"},
+        {"Kickstart_PrivateNetmaskCIDR": "16"},
+        {"Kickstart_PrivateNetwork": "10.1.0.0/16"},
+        {"Kickstart_PrivateNetwork": "10.1.0.0", "Kickstart_PrivateNetmask": "255.255.0.0"},
+    ],
+)
+def test_the_private_network_is_told_in_several_ways(given: dict[str, str]) -> None:
+    attributes = free_attributes("compute", "el9", {**NETWORK, **given})
+    expected = ["255.255.0.0", "16", "10.1.0.0/16", "10.1.1.1", "10.1.1.1", "10.1.1.1;"]
+    assert [attributes[name] for name in DERIVED] == expected
+
+
+def test_gateway_and_name_servers_may_be_others_than_the_frontend() -> None:
+    given = {"Kickstart_PrivateGateway": "10.1.0.1", "Kickstart_PrivateDNSServers": "10.1.1.2, 10.1.1.3"}
+    attributes = free_attributes("compute", "el9", {**NETWORK, **given})
+    assert [attributes[name] for name in DERIVED[3:]] == ["10.1.0.1", "10.1.1.2,10.1.1.3", "10.1.1.2;10.1.1.3;"]
+
+
+def test_without_a_mask_there_is_no_network() -> None:
+    assert not {"netmask", "prefix", "private_network"} & free_attributes("compute", "el9", NETWORK).keys()
+
+
+def test_what_is_derived_is_weaker_than_what_is_set() -> None:
+    given = {**NETWORK, "Kickstart_PrivateNetmaskCIDR": "16", "gateway": "10.1.9.9", "netmask": "255.0.0.0"}
+    attributes = free_attributes("compute", "el9", given)
+    assert (attributes["gateway"], attributes["netmask"]) == ("10.1.9.9", "255.0.0.0")
+
+
+@pytest.mark.parametrize("mask", ["255.0.255.0", "33", "wide"])
+def test_a_mask_that_is_none_is_refused_in_one_line(mask: str) -> None:
+    with pytest.raises(ClusterError) as refused:
+        free_attributes("compute", "el9", {**NETWORK, "Kickstart_PrivateNetmask": mask})
+    assert mask in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_host_s_network_comes_from_the_settings_that_reach_it() -> None:
+    settings = (
+        Setting("global", "", "Kickstart_PrivateNetmask", "255.255.255.0"),
+        Setting("rack", "3", "Kickstart_PrivateGateway", "10.1.1.254"),
+    )
+    there = cluster(*settings)
+    one, two = (there.attributes(host, INTRINSIC) for host in (ONE, TWO))
+    assert (one["mac"], one["private_network"], one["gateway"]) == (MACS[0], "10.1.1.0/24", "10.1.1.1")
+    assert two["gateway"] == "10.1.1.254"
