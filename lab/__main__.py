@@ -38,11 +38,13 @@ def demo() -> None:
 
 
 def bench() -> None:
-    """Measure what a compile costs, and what a profile costs the frontend."""
+    """Measure what a compile costs, what stage 2 costs a host, and what a profile costs the frontend."""
     from lab.bench.compile import run_compile
     from lab.bench.profiles import run_profiles
+    from lab.bench.stage2 import run_stage2
 
     run_compile()
+    run_stage2(Cache.from_environment())
     run_profiles(Cache.from_environment())
 
 
