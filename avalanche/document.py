@@ -86,6 +86,9 @@ class Text:
 
     def strip(self) -> Text:
         """Return the text without white space at its ends."""
+        if len(self.parts) == 1 and isinstance(self.parts[0], str):
+            stripped = self.parts[0].strip()
+            return self if stripped == self.parts[0] else Text((stripped,))
         parts = list(self.parts)
         if parts and isinstance(parts[0], str):
             parts[0] = parts[0].lstrip()
