@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import random
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from tracker.registry import MemoryRegistry, Registered, write_registry
 from tracker.server import Gate, serving
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = ROOT / ".venv" / "bin" / "python"
+PYTHON = Path(sys.executable)
 SECONDS = 60.0
 QUIET = {
     "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False, "enable_incoming_utp":
