@@ -28,7 +28,7 @@ def test_the_sample_in_the_documentation_is_the_defaults() -> None:
     sample = found[1]
     assert parse(sample) == Config(frontend=FrontendConfig(address=("10.1.1.1",), rolls=("/srv/avalanche",)))
     # Every key is in it: none is left for a reader to guess.
-    for table in ("frontend", "cluster", "log"):
+    for table in ("frontend", "cluster", "dhcp", "log"):
         for key in getattr(Config(), table).__dataclass_fields__:
             assert re.search(rf"^{key} = ", sample, re.MULTILINE), key
 

@@ -1,0 +1,190 @@
+"""What service files say of the cluster: hosts, their cards, the networks these are in, and what DHCP gives them.
+
+A ``Roster`` is made from the inventory in one place, ``roster_of``, which refuses what no file format can carry; so a
+template, ours or a site's, may insert any value as it is. Everything in it is sorted: the same inventory gives the
+same files, byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from avalanche.config import BOOT_FILE, DhcpConfig
+from avalanche.errors import ClusterError
+
+Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+NO_DHCP = DhcpConfig()
+ETHERNET = 17
+"""Characters of an Ethernet MAC. InfiniBand's are longer, and DHCP knows its hosts by other means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A network, as its services see it.
+
+    Attributes:
+        routers, servers: the gateway and the name servers that DHCP tells, as far as they are known.
+        pools: first and last addresses for cards that nobody registered; without any they get no lease.
+        served: whether DHCP is for this network.
+    """
+
+    name: str
+    subnet: Subnet
+    zone: str | None = None
+    mtu: int = 1500
+    routers: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+    pools: tuple[tuple[str, str], ...] = ()
+    served: bool = False
+
+    @property
+    def address(self) -> str:
+        """The network's own address."""
+        return str(self.subnet.network_address)
+
+    @property
+    def netmask(self) -> str:
+        """The mask, written as an address."""
+        return str(self.subnet.netmask)
+
+    @property
+    def broadcast(self) -> str:
+        """The address of everybody."""
+        return str(self.subnet.broadcast_address)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A network card, as far as it is known: ``segment`` is its network, ``name`` what the host is called there."""
+
+    name: str
+    mac: str | None = None
+    ip: str | None = None
+    device: str | None = None
+    segment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A host, its cards in the order in which they were added, and what it boots over the network.
+
+    Attributes:
+        boots: whether DHCP tells it a boot file at all (Rocks' attribute ``kickstartable``).
+        filename, next_server: its own boot file and server, in place of what its kind of firmware gets.
+    """
+
+    name: str
+    appliance: str
+    rack: int
+    rank: int
+    membership: str = ""
+    aliases: tuple[str, ...] = ()
+    cards: tuple[Card, ...] = ()
+    boots: bool = True
+    filename: str | None = None
+    next_server: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.filename is not None and not BOOT_FILE.fullmatch(self.filename):
+            raise ClusterError(
+                f"{self.name}: attribute dhcp_filename {self.filename[:40]!r} is not a boot file's name or address:"
+                " letters, digits and ./:_-@%+=~?&, at most 127; set it again: avalanche attr set dhcp_filename"
+            )
+        if self.next_server is not None:
+            try:
+                ipaddress.IPv4Address(self.next_server)
+            except ValueError:
+                raise ClusterError(
+                    f"{self.name}: attribute dhcp_nextserver {self.next_server[:40]!r} is not an IPv4 address;"
+                    " set it again: avalanche attr set dhcp_nextserver"
+                ) from None
+
+    @property
+    def tag(self) -> str | None:
+        """A word for what this host boots, when it is not what all boot: hosts with the same have the same."""
+        if not self.boots:
+            return "noboot"
+        if self.filename is None and self.next_server is None:
+            return None
+        own = f"{self.filename or ''} {self.next_server or ''}"
+        return "boot-" + hashlib.sha256(own.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """An address that belongs to a host, whichever of these cards it asks with."""
+
+    host: Entry
+    segment: Segment
+    ip: str
+    macs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Everything service files are made from.
+
+    Args:
+        segments, hosts: in any order; they are kept sorted.
+        frontend: the address at which hosts reach the frontend; None: unknown.
+    """
+
+    segments: tuple[Segment, ...]
+    hosts: tuple[Entry, ...]
+    dhcp: DhcpConfig = NO_DHCP
+    frontend: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "segments", tuple(sorted(self.segments, key=lambda one: one.name)))
+        object.__setattr__(self, "hosts", tuple(sorted(self.hosts, key=lambda one: (one.rack, one.rank, one.name))))
+
+    def __repr__(self) -> str:
+        return f"<Roster {len(self.hosts)} hosts, {len(self.segments)} networks>"
+
+    @cached_property
+    def by_name(self) -> dict[str, Segment]:
+        """The networks by name."""
+        return {segment.name: segment for segment in self.segments}
+
+    @cached_property
+    def served(self) -> tuple[Segment, ...]:
+        """The networks DHCP is for."""
+        return tuple(segment for segment in self.segments if segment.served)
+
+    @cached_property
+    def reservations(self) -> tuple[Reservation, ...]:
+        """The addresses DHCP keeps for hosts, as Rocks does it: a host's cards in a network, and its cards in none,
+        all get the first address it has there, because any of them may be the one that boots.
+        """
+        found = []
+        for host in self.hosts:
+            loose = [card.mac for card in host.cards if card.segment is None and card.ip is None and card.mac]
+            for segment in self.served:
+                mine = [card for card in host.cards if card.segment == segment.name]
+                ip = next((card.ip for card in mine if card.ip), None)
+                macs = [card.mac for card in mine if card.mac] + loose
+                # A card belongs to one address, or two networks would fight for it.
+                loose = [] if ip else loose
+                macs = [mac for mac in macs if len(mac) == ETHERNET]
+                if ip and macs:
+                    found.append(Reservation(host, segment, ip, tuple(sorted(set(macs)))))
+        return tuple(found)
+
+    @cached_property
+    def own_boots(self) -> tuple[Entry, ...]:
+        """One host for each boot file and server that is not everybody's."""
+        found = {host.tag: host for host in self.hosts if host.boots and host.tag}
+        return tuple(found[tag] for tag in sorted(found))
+
+
+def segment_of(segments: Iterable[Segment], ip: str) -> str | None:
+    """The name of the smallest network an address is in."""
+    address = ipaddress.ip_address(ip)
+    inside = [segment for segment in segments if address in segment.subnet]
+    return max(inside, key=lambda segment: segment.subnet.prefixlen).name if inside else None
