@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from avalanche.cluster import Cluster, Host
 from avalanche.config import BOOT_FILE, DhcpConfig
 from avalanche.errors import ClusterError
+from avalanche.network import Network
 
 Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+KICKSTARTABLE, FILENAME, NEXT_SERVER = "kickstartable", "dhcp_filename", "dhcp_nextserver"
+ROUTERS, SERVERS = "Kickstart_PrivateGateway", "Kickstart_PrivateDNSServers"
+"""Rocks' names of the attributes that DHCP goes by."""
+_NO = ("no", "false", "0", "off")
 
 NO_DHCP = DhcpConfig()
 ETHERNET = 17
@@ -181,6 +188,83 @@ class Roster:
         """One host for each boot file and server that is not everybody's."""
         found = {host.tag: host for host in self.hosts if host.boots and host.tag}
         return tuple(found[tag] for tag in sorted(found))
+
+
+def roster_of(cluster: Cluster, dhcp: DhcpConfig, *, frontend: str | None = None) -> Roster:
+    """Put together what service files say of an inventory.
+
+    Args:
+        frontend: the address at which hosts reach the frontend.
+
+    Raises:
+        ClusterError: an attribute or a pool cannot be written into a service's file; names it, and what to do.
+    """
+    told = {setting.name: setting.value for setting in cluster.settings if setting.scope == "global"}
+    segments = [_segment(network, dhcp, told) for network in cluster.networks.values()]
+    _check_pools(dhcp, segments)
+    names = {setting.name for setting in cluster.settings}
+    wants = bool(names & {KICKSTARTABLE, FILENAME, NEXT_SERVER})
+    hosts = [_entry(cluster, segments, host, wants_attributes=wants) for host in cluster.hosts.values()]
+    return Roster(tuple(segments), tuple(hosts), dhcp, frontend)
+
+
+def _segment(network: Network, dhcp: DhcpConfig, told: Mapping[str, str]) -> Segment:
+    served = network.name in dhcp.networks and isinstance(network.addresses, ipaddress.IPv4Network)
+    routers = _addresses(told, ROUTERS)
+    return Segment(
+        network.name,
+        network.addresses,
+        network.zone,
+        network.mtu,
+        # A gateway is of use in its own network only.
+        routers=tuple(router for router in routers if ipaddress.IPv4Address(router) in network.addresses),
+        servers=_addresses(told, SERVERS),
+        pools=tuple(pool for pool in _pools(dhcp) if ipaddress.IPv4Address(pool[0]) in network.addresses),
+        served=served,
+    )
+
+
+def _addresses(told: Mapping[str, str], name: str) -> tuple[str, ...]:
+    words = told.get(name, "").replace(",", " ").split()
+    try:
+        return tuple(str(ipaddress.IPv4Address(word)) for word in words)
+    except ValueError:
+        raise ClusterError(
+            f"attribute {name} {told[name][:40]!r} is not a list of IPv4 addresses;"
+            f" set it again: avalanche attr set {name} ADDRESS"
+        ) from None
+
+
+def _pools(dhcp: DhcpConfig) -> list[tuple[str, str]]:
+    return [(first, last) for first, _, last in (pool.partition("-") for pool in dhcp.pools)]
+
+
+def _check_pools(dhcp: DhcpConfig, segments: Iterable[Segment]) -> None:
+    inside = {pool for segment in segments if segment.served for pool in segment.pools}
+    subnets = [segment.subnet for segment in segments if segment.served]
+    for pool in _pools(dhcp):
+        first, last = (ipaddress.IPv4Address(address) for address in pool)
+        if pool not in inside or not any(first in subnet and last in subnet for subnet in subnets):
+            raise ClusterError(
+                f"dhcp.pools: {first}-{last} is not within one of the networks {', '.join(dhcp.networks)};"
+                " see: avalanche network list"
+            )
+
+
+def _entry(cluster: Cluster, segments: Sequence[Segment], host: Host, *, wants_attributes: bool) -> Entry:
+    boots, filename, next_server = True, None, None
+    if wants_attributes:
+        attributes = cluster.attributes(host, {"distribution": ""})
+        boots = attributes.get(KICKSTARTABLE, "yes").lower() not in _NO
+        filename, next_server = attributes.get(FILENAME) or None, attributes.get(NEXT_SERVER) or None
+    cards = []
+    for card in host.interfaces:
+        segment = card.network or (segment_of(segments, card.ip) if card.ip else None)
+        cards.append(Card(card.name or host.name, card.mac, card.ip, card.device, segment))
+    return Entry(
+        host.name, host.appliance, host.rack, host.rank, host.membership, tuple(sorted(host.aliases)), tuple(cards),
+        boots, filename, next_server,
+    )  # fmt: skip
 
 
 def segment_of(segments: Iterable[Segment], ip: str) -> str | None:
