@@ -183,3 +183,6 @@ REPORTS: dict[str, Report] = {
         ),
     )
 }
+
+TEMPLATES = tuple(sorted({name for report in REPORTS.values() for name in report.templates}))
+"""The names a site's template may have."""

@@ -16,6 +16,8 @@ from avalanche.adapters.state import State
 
 if TYPE_CHECKING:
     from avalanche.adapters.database import Database
+    from avalanche.config import Config
+    from avalanche.report import Template
 
 DEFAULT_STATE = "/var/lib/avalanche"
 
@@ -72,6 +74,19 @@ def opened_database(arguments: argparse.Namespace) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def site_templates(state: State, config: Config) -> dict[str, Template]:
+    """The templates that rolls and the site put in place of ours: ROLL/templates, then STATE/templates.
+
+    Raises:
+        ConfigError: one cannot be read, or is no template of a report.
+    """
+    from avalanche.adapters.servicefiles import read_templates
+    from avalanche.report import TEMPLATES
+
+    folders = [state.root / roll / "templates" for roll in config.frontend.rolls]
+    return read_templates([*folders, state.root / "templates"], TEMPLATES)
 
 
 def print_json(value: Any) -> None:

@@ -1,0 +1,123 @@
+"""Service files on disk: the templates they are made from, and the folder they are put into."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from avalanche.adapters.files import write_whole
+from avalanche.errors import ConfigError
+from avalanche.report import Files, Template
+
+MODE = 0o644
+"""Services read their files as users of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of files: paths relative to their folder, sorted."""
+
+    written: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    unchanged: int = 0
+    fresh: bool = False  # every written file is a new one
+
+    def __bool__(self) -> bool:
+        return bool(self.written or self.removed)
+
+
+def read_templates(folders: Sequence[Path], known: Sequence[str]) -> dict[str, Template]:
+    """Read the templates that rolls and the site put in place of ours; later folders win.
+
+    Args:
+        folders: they need not exist.
+        known: the names a template may have.
+
+    Raises:
+        ConfigError: one cannot be read, or is no template of a report.
+    """
+    found: dict[str, Template] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.j2")) if folder.is_dir() else ():
+            name = path.name.removesuffix(".j2")
+            if name not in known:
+                raise ConfigError(f"{path}: no report has a template of this name; there are: {', '.join(known)}")
+            try:
+                found[name] = Template(str(path), path.read_text(encoding="utf-8"))
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return found
+
+
+def publish(folder: Path, files: Files, *, owned: Sequence[str] = ()) -> Published:
+    """Write what changed, each file in one step, and remove what is not there any more.
+
+    Args:
+        owned: folders below ``folder`` that are ours alone: what else is in them is removed.
+
+    Raises:
+        OSError: the disk is full, or a folder may not be written; what was written before stays.
+    """
+    written, fresh = [], True
+    for below in sorted({"", *owned, *(path.rpartition("/")[0] for path in files)}):
+        (folder / below).mkdir(mode=0o755, parents=True, exist_ok=True)
+    present = {path: _read(folder / path) for path in files}
+    for path in sorted(files):
+        data = files[path].encode()
+        if present[path] == data:
+            continue
+        fresh = fresh and present[path] is None
+        # Thousands of small files in a folder of ours are made again after a power cut; those of others may not be.
+        write = _write_quickly if path.rpartition("/")[0] in owned else _write_durably
+        write(folder / path, data)
+        written.append(path)
+    removed = []
+    for path in _strangers(folder, files, owned):
+        (folder / path).unlink(missing_ok=True)
+        removed.append(path)
+    return Published(tuple(written), tuple(sorted(removed)), len(files) - len(written), fresh)
+
+
+def differences(folder: Path, files: Files, *, owned: Sequence[str] = ()) -> Published:
+    """What ``publish`` would do."""
+    present = {path: _read(folder / path) for path in files}
+    written = [path for path in sorted(files) if present[path] != files[path].encode()]
+    removed = sorted(_strangers(folder, files, owned))
+    return Published(
+        tuple(written), tuple(removed), len(files) - len(written), all(present[p] is None for p in written)
+    )
+
+
+def _strangers(folder: Path, files: Mapping[str, str], owned: Sequence[str]) -> Iterator[str]:
+    for below in owned:
+        if (folder / below).is_dir():
+            for name in sorted(path.name for path in (folder / below).iterdir()):
+                if f"{below}/{name}" not in files:
+                    yield f"{below}/{name}"
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    write_whole(path, data, mode=MODE)
+
+
+def _write_quickly(path: Path, data: bytes) -> None:
+    # dnsmasq passes over names that begin with a dot.
+    temporary = path.with_name(f".{path.name}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, MODE)
+            file.write(data)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
