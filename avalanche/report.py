@@ -17,7 +17,9 @@ from typing import Any
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from avalanche.errors import DefinitionError
+from avalanche.errors import ConfigError, DefinitionError
+from avalanche.groups import host_groups
+from avalanche.kea import kea_settings
 from avalanche.roster import Reservation, Roster
 
 Files = dict[str, str]
@@ -41,13 +43,15 @@ class Report:
     """A kind of service file.
 
     Attributes:
-        path: where its file goes, relative.
+        path: its main file, relative to the folder they are put in.
+        place: where the program that reads it looks for that file.
         templates: the names of its templates.
         help: what it is for.
     """
 
     name: str
     path: str
+    place: str
     help: str
     templates: tuple[str, ...]
     make: Callable[[Renderer, Roster, str], Files] = field(repr=False)
@@ -155,9 +159,32 @@ def dnsmasq_hosts(renderer: Renderer, roster: Roster) -> Files:
 
 
 def _dnsmasq(renderer: Renderer, roster: Roster, folder: str) -> Files:
+    if not roster.dhcp.interfaces:
+        # Without any, dnsmasq would answer on all of them.
+        raise ConfigError("dhcp.interfaces is missing in avalanche.toml: on which network cards may dnsmasq answer?")
     hosts = {f"{HOSTS_FOLDER}/{name}": text for name, text in dnsmasq_hosts(renderer, roster).items()}
     main = renderer.text("dnsmasq", roster=roster, dhcp=roster.dhcp, folder=folder, hosts_folder=HOSTS_FOLDER)
     return {"dnsmasq.conf": main, **hosts}
+
+
+# --- the others ---
+
+
+def _single(name: str, path: str) -> Callable[[Renderer, Roster, str], Files]:
+    """A report of one file whose template needs nothing but the roster."""
+
+    def make(renderer: Renderer, roster: Roster, folder: str) -> Files:
+        return {path: renderer.text(name, roster=roster, dhcp=roster.dhcp, folder=folder)}
+
+    return make
+
+
+def _kea(renderer: Renderer, roster: Roster, folder: str) -> Files:
+    return {"kea-dhcp4.conf": renderer.text("kea", roster=roster, dhcp=roster.dhcp, kea=kea_settings(roster))}
+
+
+def _clustershell(renderer: Renderer, roster: Roster, folder: str) -> Files:
+    return {"clustershell.yaml": renderer.text("clustershell", roster=roster, groups=host_groups(roster))}
 
 
 def _json(value: object) -> str:
@@ -177,9 +204,37 @@ REPORTS: dict[str, Report] = {
         Report(
             "dnsmasq",
             "dnsmasq.conf",
-            f"dnsmasq.conf, and {HOSTS_FOLDER}/ with one file per host",
+            "/etc/avalanche-dhcp/dnsmasq.conf",
+            f"DHCP by dnsmasq: its settings, and {HOSTS_FOLDER}/ with one file per host",
             ("dnsmasq", "dnsmasq-host"),
             _dnsmasq,
+        ),
+        Report(
+            "dhcpd",
+            "dhcpd.conf",
+            "/etc/dhcp/dhcpd.conf",
+            "DHCP by ISC dhcpd",
+            ("dhcpd",),
+            _single("dhcpd", "dhcpd.conf"),
+        ),
+        Report("kea", "kea-dhcp4.conf", "/etc/kea/kea-dhcp4.conf", "DHCP by Kea", ("kea",), _kea),
+        Report("hosts", "hosts", "/etc/hosts", "names and addresses", ("hosts",), _single("hosts", "hosts")),
+        Report("ethers", "ethers", "/etc/ethers", "MACs and names", ("ethers",), _single("ethers", "ethers")),
+        Report(
+            "clustershell",
+            "clustershell.yaml",
+            "/etc/clustershell/groups.d/avalanche.yaml",
+            "groups of hosts for clush and nodeset",
+            ("clustershell",),
+            _clustershell,
+        ),
+        Report(
+            "known_hosts",
+            "known_hosts",
+            "/etc/ssh/ssh_known_hosts",
+            "public SSH keys of hosts",
+            ("known_hosts",),
+            _single("known_hosts", "known_hosts"),
         ),
     )
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from functools import cached_property
 from avalanche.cluster import Cluster, Host
 from avalanche.config import BOOT_FILE, DhcpConfig
 from avalanche.errors import ClusterError
+from avalanche.names import check_host_name, check_label, check_title, parse_ip, parse_mac
 from avalanche.network import Network
 
 Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -27,6 +29,10 @@ ROUTERS, SERVERS = "Kickstart_PrivateGateway", "Kickstart_PrivateDNSServers"
 _NO = ("no", "false", "0", "off")
 
 NO_DHCP = DhcpConfig()
+NO_KEYS: Mapping[str, tuple[str, ...]] = {}
+_IP = re.compile(r"[0-9a-f.:]{2,45}")
+_KEY = re.compile(r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]{2,60} [A-Za-z0-9+/]{16,4096}={0,2}")
+
 ETHERNET = 17
 """Characters of an Ethernet MAC. InfiniBand's are longer, and DHCP knows its hosts by other means."""
 
@@ -76,6 +82,14 @@ class Card:
     device: str | None = None
     segment: str | None = None
 
+    def __post_init__(self) -> None:
+        check_host_name(self.name)
+        if self.mac is not None and parse_mac(self.mac) != self.mac:
+            raise ClusterError(f"{self.name}: {self.mac!r} is not a MAC in lower case with colons")
+        # An IPv6 address may carry a zone, and that may be any text.
+        if self.ip is not None and (not _IP.fullmatch(self.ip) or parse_ip(self.ip) != self.ip):
+            raise ClusterError(f"{self.name}: {self.ip!r} is not an IP address in its canonical form")
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -84,6 +98,7 @@ class Entry:
     Attributes:
         boots: whether DHCP tells it a boot file at all (Rocks' attribute ``kickstartable``).
         filename, next_server: its own boot file and server, in place of what its kind of firmware gets.
+        keys: its public SSH keys: type and base64, without a comment.
     """
 
     name: str
@@ -96,8 +111,14 @@ class Entry:
     boots: bool = True
     filename: str | None = None
     next_server: str | None = None
+    keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in (self.name, *self.aliases):
+            check_host_name(name)
+        check_label("appliance", self.appliance)
+        if self.membership:
+            check_title("membership", self.membership)
         if self.filename is not None and not BOOT_FILE.fullmatch(self.filename):
             raise ClusterError(
                 f"{self.name}: attribute dhcp_filename {self.filename[:40]!r} is not a boot file's name or address:"
@@ -111,6 +132,10 @@ class Entry:
                     f"{self.name}: attribute dhcp_nextserver {self.next_server[:40]!r} is not an IPv4 address;"
                     " set it again: avalanche attr set dhcp_nextserver"
                 ) from None
+
+        for key in self.keys:
+            if not _KEY.fullmatch(key):
+                raise ClusterError(f"{self.name}: {key[:40]!r} is not a public SSH key: its type and its base64")
 
     @property
     def tag(self) -> str | None:
@@ -133,19 +158,36 @@ class Reservation:
     macs: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An address and its names, the whole one first."""
+
+    host: Entry
+    card: Card
+    segment: Segment | None
+    ip: str
+    names: tuple[str, ...]
+
+
+def _place(named: Named) -> tuple[bool, str, int, int]:
+    address = ipaddress.ip_address(named.ip)
+    segment = named.segment
+    return (segment is None or not segment.served, segment.name if segment else "~", address.version, int(address))
+
+
 @dataclass(frozen=True)
 class Roster:
     """Everything service files are made from.
 
     Args:
         segments, hosts: in any order; they are kept sorted.
-        frontend: the address at which hosts reach the frontend; None: unknown.
+        local: what a site adds to /etc/hosts.
     """
 
     segments: tuple[Segment, ...]
     hosts: tuple[Entry, ...]
     dhcp: DhcpConfig = NO_DHCP
-    frontend: str | None = None
+    local: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(sorted(self.segments, key=lambda one: one.name)))
@@ -184,17 +226,49 @@ class Roster:
         return tuple(found)
 
     @cached_property
+    def named(self) -> tuple[Named, ...]:
+        """Every address with its names: networks with DHCP first, then by network and address.
+
+        The first address of a host has its short name and its aliases; another one has them only when the host has a
+        name of its own there, so that a short name means one address.
+        """
+        found = []
+        for host in self.hosts:
+            first = True
+            for card in host.cards:
+                if card.ip is None:
+                    continue
+                segment = self.by_name.get(card.segment or "")
+                full = [f"{card.name}.{segment.zone}"] if segment is not None and segment.zone else []
+                short = [card.name] if first or not full or card.name != host.name else []
+                names = (*full, *short, *(host.aliases if first else ()))
+                found.append(Named(host, card, segment, card.ip, names))
+                first = False
+        return tuple(sorted(found, key=_place))
+
+    @cached_property
+    def called(self) -> dict[str, tuple[str, ...]]:
+        """All names and addresses of each host that has an address."""
+        found: dict[str, dict[str, None]] = {}
+        for one in self.named:
+            found.setdefault(one.host.name, {one.host.name: None}).update(dict.fromkeys((*one.names, one.ip)))
+        return {name: tuple(names) for name, names in found.items()}
+
+    @cached_property
     def own_boots(self) -> tuple[Entry, ...]:
         """One host for each boot file and server that is not everybody's."""
         found = {host.tag: host for host in self.hosts if host.boots and host.tag}
         return tuple(found[tag] for tag in sorted(found))
 
 
-def roster_of(cluster: Cluster, dhcp: DhcpConfig, *, frontend: str | None = None) -> Roster:
+def roster_of(
+    cluster: Cluster, dhcp: DhcpConfig, *, keys: Mapping[str, tuple[str, ...]] = NO_KEYS, local: str = ""
+) -> Roster:
     """Put together what service files say of an inventory.
 
     Args:
-        frontend: the address at which hosts reach the frontend.
+        keys: public SSH keys of hosts, by name.
+        local: what a site adds to /etc/hosts.
 
     Raises:
         ClusterError: an attribute or a pool cannot be written into a service's file; names it, and what to do.
@@ -204,8 +278,11 @@ def roster_of(cluster: Cluster, dhcp: DhcpConfig, *, frontend: str | None = None
     _check_pools(dhcp, segments)
     names = {setting.name for setting in cluster.settings}
     wants = bool(names & {KICKSTARTABLE, FILENAME, NEXT_SERVER})
-    hosts = [_entry(cluster, segments, host, wants_attributes=wants) for host in cluster.hosts.values()]
-    return Roster(tuple(segments), tuple(hosts), dhcp, frontend)
+    hosts = [
+        _entry(cluster, segments, host, keys.get(host.name, ()), wants_attributes=wants)
+        for host in cluster.hosts.values()
+    ]
+    return Roster(tuple(segments), tuple(hosts), dhcp, local)
 
 
 def _segment(network: Network, dhcp: DhcpConfig, told: Mapping[str, str]) -> Segment:
@@ -251,7 +328,9 @@ def _check_pools(dhcp: DhcpConfig, segments: Iterable[Segment]) -> None:
             )
 
 
-def _entry(cluster: Cluster, segments: Sequence[Segment], host: Host, *, wants_attributes: bool) -> Entry:
+def _entry(
+    cluster: Cluster, segments: Sequence[Segment], host: Host, keys: tuple[str, ...], *, wants_attributes: bool
+) -> Entry:
     boots, filename, next_server = True, None, None
     if wants_attributes:
         attributes = cluster.attributes(host, {"distribution": ""})
@@ -263,7 +342,7 @@ def _entry(cluster: Cluster, segments: Sequence[Segment], host: Host, *, wants_a
         cards.append(Card(card.name or host.name, card.mac, card.ip, card.device, segment))
     return Entry(
         host.name, host.appliance, host.rack, host.rank, host.membership, tuple(sorted(host.aliases)), tuple(cards),
-        boots, filename, next_server,
+        boots, filename, next_server, keys,
     )  # fmt: skip
 
 
