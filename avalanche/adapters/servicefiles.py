@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from avalanche.adapters.files import write_whole
 from avalanche.errors import ConfigError
 from avalanche.report import Files, Template
+
+_SSH_KEY = re.compile(r"(?:^|\s)((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+)\s+([A-Za-z0-9+/]+={0,2})(?:\s|$)")
 
 MODE = 0o644
 """Services read their files as users of their own."""
@@ -44,10 +47,7 @@ def read_templates(folders: Sequence[Path], known: Sequence[str]) -> dict[str, T
             name = path.name.removesuffix(".j2")
             if name not in known:
                 raise ConfigError(f"{path}: no report has a template of this name; there are: {', '.join(known)}")
-            try:
-                found[name] = Template(str(path), path.read_text(encoding="utf-8"))
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+            found[name] = Template(str(path), _text(path))
     return found
 
 
@@ -121,3 +121,39 @@ def _write_quickly(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def read_keys(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Read public SSH keys: files ``HOST.pub`` as ``ssh-keyscan`` or a host's ``ssh_host_*_key.pub`` has them.
+
+    Raises:
+        ConfigError: a file cannot be read, or a line is no key.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.pub")) if folder.is_dir() else ():
+        keys = []
+        for number, line in enumerate(_text(path).splitlines(), start=1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            key = _SSH_KEY.search(line)
+            if key is None:
+                raise ConfigError(f"{path}:{number}: not a public SSH key; copy it from /etc/ssh/ssh_host_*_key.pub")
+            keys.append(f"{key[1]} {key[2]}")
+        found[path.name.removesuffix(".pub")] = tuple(sorted(set(keys)))
+    return found
+
+
+def read_local(path: Path) -> str:
+    """Read what a site adds to /etc/hosts; "" when there is nothing.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    return _text(path).rstrip("\n") if path.exists() else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error

@@ -15,7 +15,20 @@ from importlib import import_module
 from avalanche import __version__
 from avalanche.errors import AvalancheError
 
-NOUNS = ("init", "frontend", "tracker", "dist", "appliance", "host", "attr", "order", "profile", "kickstart", "graph")
+NOUNS = (
+    "init",
+    "frontend",
+    "tracker",
+    "dist",
+    "appliance",
+    "host",
+    "attr",
+    "order",
+    "report",
+    "profile",
+    "kickstart",
+    "graph",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
