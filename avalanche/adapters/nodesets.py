@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
-from ClusterShell.NodeUtils import GroupError, GroupResolver, GroupSource, GroupSourceError
+from ClusterShell.NodeUtils import GroupResolver, GroupResolverError, GroupSource, GroupSourceError
 
 from avalanche.cluster import Cluster, Host
 from avalanche.errors import ClusterError, UnknownHost
@@ -115,7 +115,7 @@ def _select(cluster: Cluster, text: str) -> Iterable[Host]:
         # SQL's pattern, which Rocks' commands took, is the shell's with another sign.
         names = NodeSet(text.replace("%", "*"), resolver=GroupResolver(_Inventory(groups), illegal_chars=set("@,!&^*")))
         return [cluster.find(str(name)) for name in names]
-    except (NodeSetException, GroupError, GroupSourceError) as error:
+    except (NodeSetException, GroupResolverError, GroupSourceError) as error:
         raise _wrong(text, error) from None
 
 

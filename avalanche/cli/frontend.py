@@ -62,8 +62,8 @@ async def _beside(
     """What runs as long as the frontend does: its tracker, and its DHCP server when it has one."""
     from avalanche.frontend.dhcp import serving_dhcp
 
-    def templates() -> dict[str, Template]:
-        return site_templates(state, services.config)
+    def templates(cluster: Cluster) -> dict[str, Template]:
+        return site_templates(state, services.config, cluster)
 
     async def inventory() -> Cluster:
         return await services.storage.read(lambda _, cluster: cluster)

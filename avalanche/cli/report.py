@@ -13,7 +13,8 @@ from avalanche.errors import ConfigError
 
 if TYPE_CHECKING:
     from avalanche.adapters.servicefiles import Published
-    from avalanche.report import Files
+    from avalanche.cluster import Cluster
+    from avalanche.report import Files, Renderer
     from avalanche.roster import Roster
 
 LOCAL, KEYS = "hosts.local", "hostkeys"
@@ -33,7 +34,7 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from avalanche.report import REPORTS
+    from avalanche.report import REPORTS, Renderer
 
     name = _name(arguments)
     partial = bool(arguments.hosts) or arguments.query is not None
@@ -46,10 +47,11 @@ def _run(arguments: argparse.Namespace) -> None:
         rows = [{"report": one.name, "place": one.place, "help": one.help} for one in REPORTS.values()]
         print_rows(arguments, rows, ("report", "place", "help"), none="")
         return
-    roster = _roster(arguments)
+    cluster, roster = _roster(arguments)
     # Without NAME: everything that can be made here. Where no card is declared, there is no dnsmasq to make it for.
     names = [name] if name else [one for one in REPORTS if one != "dnsmasq" or roster.dhcp.interfaces]
-    _make(arguments, names, roster)
+    state = state_of(arguments)
+    _make(arguments, names, roster, Renderer(site_templates(state, state.config(), cluster)))
 
 
 def _name(arguments: argparse.Namespace) -> str | None:
@@ -64,11 +66,10 @@ def _name(arguments: argparse.Namespace) -> str | None:
     return name
 
 
-def _make(arguments: argparse.Namespace, names: list[str], roster: Roster) -> None:
+def _make(arguments: argparse.Namespace, names: list[str], roster: Roster, renderer: Renderer) -> None:
     from avalanche.adapters.readers import check
-    from avalanche.report import REPORTS, Renderer, render
+    from avalanche.report import REPORTS, render
 
-    renderer = Renderer(site_templates(state_of(arguments), state_of(arguments).config()))
     made: list[tuple[str, Path, Files]] = []
     for name in names:
         folder = Path(REPORTS[name].place).parent if arguments.install else arguments.write
@@ -121,8 +122,8 @@ def _print(arguments: argparse.Namespace, made: list[tuple[str, Path, Files]], r
             print(f"# {path}\n{text}" if number else text, end="")
 
 
-def _roster(arguments: argparse.Namespace) -> Roster:
-    """The roster of the hosts a command was given."""
+def _roster(arguments: argparse.Namespace) -> tuple[Cluster, Roster]:
+    """The inventory with the hosts a command was given alone, and their roster."""
     from avalanche.adapters.servicefiles import read_keys, read_local
     from avalanche.roster import roster_of
 
@@ -135,4 +136,5 @@ def _roster(arguments: argparse.Namespace) -> Roster:
     cluster = replace(cluster, hosts={host.name: host for host in hosts})
     if not cluster.networks and config.dhcp.interfaces:
         raise ConfigError("no network is known; add one: avalanche network add private --subnet 10.1.0.0/16")
-    return roster_of(cluster, config.dhcp, keys=read_keys(state.root / KEYS), local=read_local(state.root / LOCAL))
+    keys, local = read_keys(state.root / KEYS), read_local(state.root / LOCAL)
+    return cluster, roster_of(cluster, config.dhcp, keys=keys, local=local)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from avalanche.cluster import Cluster, Host
@@ -40,17 +41,24 @@ def selected(arguments: argparse.Namespace, database: Database, cluster: Cluster
     check_selection(arguments)
     if not arguments.hosts and arguments.query is None:
         return list(cluster.hosts.values())
+    return hosts_of(cluster, database, arguments.hosts, arguments.query, may_be_none=arguments.all_by_default)
+
+
+def hosts_of(
+    cluster: Cluster, database: Database, texts: Sequence[str], query: str | None, *, may_be_none: bool = False
+) -> list[Host]:
+    """The hosts that texts mean, or that a query names. Raises as ``selected``."""
     from avalanche.adapters.nodesets import select_hosts
 
-    if arguments.query is None:
-        found = select_hosts(cluster, arguments.hosts)
-        told = " ".join(arguments.hosts)
+    if query is None:
+        found = select_hosts(cluster, texts)
+        told = " ".join(texts)
     else:
         from avalanche.adapters.query import query_hosts
 
-        found = [cluster.find(name) for name in query_hosts(database.where, arguments.query)]
+        found = [cluster.find(name) for name in query_hosts(database.where, query)]
         told = "--query"
-    if not found and not arguments.all_by_default:
+    if not found and not may_be_none:
         raise ClusterError(f"{told} selects no host")
     return found
 

@@ -36,7 +36,7 @@ STEADY_SECONDS = 60.0  # what ran so long did not die of its start
 MAIN = "dnsmasq.conf"
 
 Inventory = Callable[[], Awaitable[Cluster]]
-Templates = Callable[[], Mapping[str, Template]]
+Templates = Callable[[Cluster], Mapping[str, Template]]
 
 
 class Dhcp:
@@ -131,7 +131,7 @@ class Dhcp:
 
     def _render(self, cluster: Cluster) -> Files:
         roster = roster_of(cluster, self._config)
-        return render(["dnsmasq"], roster, Renderer(self._templates()), str(self._folder))
+        return render(["dnsmasq"], roster, Renderer(self._templates(cluster)), str(self._folder))
 
     async def _check(self, main: str) -> None:
         """Let dnsmasq read its settings before they replace those it has."""

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from avalanche.adapters.database import Database
-from avalanche.adapters.state import State
-from avalanche.network import Network, parse_addresses
 from tests.frontend.rig import Result, avalanche, make_roll, run
 
 
@@ -17,10 +14,7 @@ from tests.frontend.rig import Result, avalanche, make_roll, run
 def state(tmp_path: Path) -> Path:
     folder = tmp_path / "state"
     avalanche("init", "--state", folder, "--address", "10.1.1.1", "--roll", make_roll(tmp_path / "roll"))
-    database = Database.open(State(folder).database())
-    with database.transaction() as transaction:
-        transaction.add_network(Network("private", parse_addresses("10.1.0.0/16"), "local"))
-    database.close()
+    avalanche("network", "add", "private", "--subnet", "10.1.0.0/16", "--zone", "local", "--state", folder)
     for number in range(3):
         mac, ip = f"52:54:00:00:00:0{number}", f"10.1.255.{254 - number}"
         avalanche("host", "add", f"compute-0-{number}", "--mac", mac, "--ip", ip, "--state", folder)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from avalanche.adapters.database import Database
-from avalanche.adapters.state import State
-from avalanche.network import Network, parse_addresses
 from lab import network as wires
 from lab.contained import dependent
 from lab.network import FRONTEND_ADDRESS, Link, host_address
@@ -98,6 +97,33 @@ class World:
             process.wait(timeout=30)
             until(lambda: not self.pid)
 
+    @contextlib.contextmanager
+    def serving(self, server: str) -> Iterator[None]:
+        """A dhcpd or Kea that has its report, in the place of the frontend."""
+        conf, leases = self.folder / f"{server}.conf", self.folder / f"{server}.leases"
+        text = self.cli("report", server)
+        if server == "kea":
+            document = json.loads(text)
+            document["Dhcp4"]["lease-database"]["name"] = str(leases)
+            text = json.dumps(document)
+            command = [shutil.which("kea-dhcp4") or "", "-c", str(conf)]
+        else:
+            command = ["/usr/sbin/dhcpd", "-f", "-cf", str(conf), "-lf", str(leases), "-pf", f"{leases}.pid", "eth0"]
+        # At its own place, a security profile may keep the program to files of its own.
+        command[0] = shutil.copy(command[0], str(self.folder / server))
+        conf.write_text(text)
+        leases.touch()
+        environment = {**os.environ, "KEA_LOCKFILE_DIR": "none", "KEA_PIDFILE_DIR": str(self.folder)}
+        with (self.folder / "log").open("w") as log:
+            inside = dependent(*self.network.namespace("head").command(*command))
+            process = subprocess.Popen(inside, stdout=log, stderr=log, env=environment)
+        try:
+            yield
+            assert process.poll() is None, self.log
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
     @property
     def log(self) -> str:
         return (self.folder / "log").read_text()
@@ -118,10 +144,7 @@ def world(folder: Path) -> Iterator[World]:
     with wires.Network([HEAD, FIRST, SECOND]) as network:
         world = World(folder / "state", folder, network)
         avalanche("init", "--state", world.state, "--address", FRONTEND_ADDRESS, "--roll", ROOT)
-        database = Database.open(State(world.state).database())
-        with database.transaction() as transaction:
-            transaction.add_network(Network("private", parse_addresses("10.1.0.0/16"), "local"))
-        database.close()
+        world.cli("network", "add", "private", "--subnet", "10.1.0.0/16", "--zone", "local")
         world.cli("host", "add", FIRST.name, "--mac", FIRST.mac, "--ip", FIRST.address)
         world.settings('interfaces = ["eth0"]')
         try:
@@ -244,3 +267,30 @@ def test_a_broken_template_keeps_the_old_files(world: World) -> None:
         (world.state / "templates" / "dnsmasq.j2").unlink()
         until(lambda: SECOND.name in world.files)
         assert world.ask(SECOND).startswith(f"got {SECOND.address} ")
+
+
+@pytest.mark.parametrize("server", ["dhcpd", "kea"])
+def test_another_server_tells_what_its_report_says(world: World, server: str) -> None:
+    world.settings(
+        'interfaces = ["eth0"]\nnext_server = "10.1.9.9"\nbios = "pxelinux.0"\nefi = "grub.efi"\n'
+        'http = "http://10.1.1.1/grub.efi"\nipxe = "http://10.1.1.1/script"'
+    )
+    expected = {
+        "nobody": "",
+        "bios": "pxelinux.0 next=10.1.9.9",
+        "efi": "grub.efi next=10.1.9.9",
+        "http": "http://10.1.1.1/grub.efi",
+        "ipxe": "http://10.1.1.1/script",
+    }
+    with world.serving(server):
+        until(lambda: world.ask(FIRST).startswith(f"got {FIRST.address} {FIRST.name} "))
+        found = {name: world.ask(FIRST, *options) for name, options in CLIENTS.items()}
+        for name, answer in found.items():
+            assert f"file={expected[name]} " in answer.replace("next=10.1.1.1", "next=") or not expected[name], answer
+        assert world.ask(SECOND) == ""
+    world.cli("attr", "set", "dhcp_filename", "own.0", "--host", FIRST.name)
+    with world.serving(server):
+        until(lambda: "file=own.0 next=10.1.9.9" in world.ask(FIRST, *CLIENTS["bios"]))
+    world.cli("attr", "set", "kickstartable", "no", "--host", FIRST.name)
+    with world.serving(server):
+        until(lambda: "file= " in world.ask(FIRST, *CLIENTS["bios"]))
