@@ -72,11 +72,11 @@ def rosters(draw: st.DrawFn) -> Roster:
         cards = []
         for _ in range(draw(st.integers(0, 3))):
             number += 1
-            where = draw(st.sampled_from((*FIRSTS, None)))
-            ip = str(ipaddress.ip_address(FIRSTS[where]) + number) if where and draw(st.booleans()) else None
-            mac = f"02:00:00:00:00:{number:02x}" + draw(st.sampled_from(("", ":00" * 14)))
+            where = draw(st.sampled_from(("private", "private", *FIRSTS, None)))
+            ip = str(ipaddress.ip_address(FIRSTS[where]) + number) if where and draw(st.integers(0, 3)) else None
+            mac = f"02:00:00:00:00:{number:02x}" + draw(st.sampled_from(("", "", "", ":00" * 14)))
             own = draw(st.booleans()) and where == "public"
-            cards.append(Card(f"{name}-x" if own else name, mac if draw(st.booleans()) else None, ip, None, where))
+            cards.append(Card(f"{name}-x" if own else name, mac if draw(st.integers(0, 3)) else None, ip, None, where))
         boots = draw(st.booleans())
         hosts.append(
             Entry(
