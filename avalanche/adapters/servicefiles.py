@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,13 +64,14 @@ def publish(folder: Path, files: Files, *, owned: Sequence[str] = ()) -> Publish
     written, fresh = [], True
     for below in sorted({"", *owned, *(path.rpartition("/")[0] for path in files)}):
         (folder / below).mkdir(mode=0o755, parents=True, exist_ok=True)
-    present = {path: _read(folder / path) for path in files}
-    for path in sorted(files):
+    present = _present(folder, files)
+    # Thousands of small files in a folder of ours are made again after a power cut, those of others may not be. The
+    # durable ones are first, or their fsync would have to wait for all the others.
+    for path in sorted(files, key=lambda path: (path.rpartition("/")[0] in owned, path)):
         data = files[path].encode()
         if present[path] == data:
             continue
         fresh = fresh and present[path] is None
-        # Thousands of small files in a folder of ours are made again after a power cut; those of others may not be.
         write = _write_quickly if path.rpartition("/")[0] in owned else _write_durably
         write(folder / path, data)
         written.append(path)
@@ -77,12 +79,12 @@ def publish(folder: Path, files: Files, *, owned: Sequence[str] = ()) -> Publish
     for path in _strangers(folder, files, owned):
         (folder / path).unlink(missing_ok=True)
         removed.append(path)
-    return Published(tuple(written), tuple(sorted(removed)), len(files) - len(written), fresh)
+    return Published(tuple(sorted(written)), tuple(sorted(removed)), len(files) - len(written), fresh)
 
 
 def differences(folder: Path, files: Files, *, owned: Sequence[str] = ()) -> Published:
     """What ``publish`` would do."""
-    present = {path: _read(folder / path) for path in files}
+    present = _present(folder, files)
     written = [path for path in sorted(files) if present[path] != files[path].encode()]
     removed = sorted(_strangers(folder, files, owned))
     return Published(
@@ -98,11 +100,14 @@ def _strangers(folder: Path, files: Mapping[str, str], owned: Sequence[str]) -> 
                     yield f"{below}/{name}"
 
 
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
+def _present(folder: Path, files: Mapping[str, str]) -> dict[str, bytes | None]:
+    """What is there now, in the place of files."""
+    there = {
+        f"{below}/{name}".lstrip("/")
+        for below in {path.rpartition("/")[0] for path in files}
+        for name in (os.listdir(folder / below) if (folder / below).is_dir() else ())  # noqa: PTH208 -- names
+    }
+    return {path: (folder / path).read_bytes() if path in there else None for path in files}
 
 
 def _write_durably(path: Path, data: bytes) -> None:
@@ -110,16 +115,19 @@ def _write_durably(path: Path, data: bytes) -> None:
 
 
 def _write_quickly(path: Path, data: bytes) -> None:
-    # dnsmasq passes over names that begin with a dot.
-    temporary = path.with_name(f".{path.name}")
+    # dnsmasq passes over names that begin with a dot. Thousands of these are written: no pathlib.
+    temporary = f"{path.parent}/.{path.name}"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, MODE)
-        with os.fdopen(descriptor, "wb") as file:
+        try:
             os.fchmod(descriptor, MODE)
-            file.write(data)
-        temporary.replace(path)
+            if os.write(descriptor, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)  # noqa: PTH104
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
 
 
