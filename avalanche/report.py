@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from avalanche.errors import ConfigError, DefinitionError
+from avalanche.errors import ClusterError, ConfigError, DefinitionError
 from avalanche.groups import host_groups
 from avalanche.kea import kea_settings
 from avalanche.roster import Reservation, Roster
@@ -162,6 +162,12 @@ def _dnsmasq(renderer: Renderer, roster: Roster, folder: str) -> Files:
     if not roster.dhcp.interfaces:
         # Without any, dnsmasq would answer on all of them.
         raise ConfigError("dhcp.interfaces is missing in avalanche.toml: on which network cards may dnsmasq answer?")
+    if not roster.served:
+        wanted = roster.dhcp.networks[0] if roster.dhcp.networks else "NAME"
+        raise ClusterError(
+            f"none of dhcp.networks ({', '.join(roster.dhcp.networks)}) is an IPv4 network of the database;"
+            f" add it: avalanche network add {wanted} --subnet 10.1.0.0/16"
+        )
     hosts = {f"{HOSTS_FOLDER}/{name}": text for name, text in dnsmasq_hosts(renderer, roster).items()}
     main = renderer.text("dnsmasq", roster=roster, dhcp=roster.dhcp, folder=folder, hosts_folder=HOSTS_FOLDER)
     return {"dnsmasq.conf": main, **hosts}

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 
 from avalanche.config import DhcpConfig
-from avalanche.errors import ConfigError
+from avalanche.errors import ClusterError, ConfigError
 from avalanche.report import REPORTS, Renderer, Template, TemplateError, leasable, render
 from avalanche.roster import Entry, Roster
-from tests.rosters import entry, roster, rosters
+from tests.rosters import DHCP, entry, roster, rosters
 
 SHIPPED = Renderer()
 
@@ -115,6 +115,11 @@ def test_the_order_of_the_inventory_does_not_show(of: Roster) -> None:
 def test_dnsmasq_without_declared_cards_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"dhcp\.interfaces is missing"):
         render(["dnsmasq"], roster(entry(0), dhcp=DhcpConfig()), SHIPPED, "/x")
+
+
+def test_dnsmasq_without_a_network_is_refused() -> None:
+    with pytest.raises(ClusterError, match=r"none of dhcp\.networks \(private\) .* avalanche network add private"):
+        render(["dnsmasq"], Roster((), (), DHCP), SHIPPED, "/x")
 
 
 def test_known_hosts_has_all_names_of_a_host() -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from avalanche.cli.common import Nouns, add_command, opened_database, print_json, print_rows, site_templates, state_of
 from avalanche.cli.selection import add_hosts, selected
-from avalanche.errors import ConfigError
 
 if TYPE_CHECKING:
     from avalanche.adapters.servicefiles import Published
@@ -134,7 +133,5 @@ def _roster(arguments: argparse.Namespace) -> tuple[Cluster, Roster]:
             cluster = transaction.cluster()
         hosts = selected(arguments, database, cluster)
     cluster = replace(cluster, hosts={host.name: host for host in hosts})
-    if not cluster.networks and config.dhcp.interfaces:
-        raise ConfigError("no network is known; add one: avalanche network add private --subnet 10.1.0.0/16")
     keys, local = read_keys(state.root / KEYS), read_local(state.root / LOCAL)
     return cluster, roster_of(cluster, config.dhcp, keys=keys, local=local)
