@@ -38,13 +38,17 @@ def demo() -> None:
 
 
 def bench() -> None:
-    """Measure what a compile costs, what stage 2 costs a host, and what a profile costs the frontend."""
+    """Measure what compiles, stage 2, service files, an inventory of 1,000 hosts and profiles cost."""
     from lab.bench.compile import run_compile
+    from lab.bench.inventory import run_inventory
     from lab.bench.profiles import run_profiles
+    from lab.bench.reports import run_reports
     from lab.bench.stage2 import run_stage2
 
     run_compile()
     run_stage2(Cache.from_environment())
+    run_reports()
+    run_inventory()
     run_profiles(Cache.from_environment())
 
 

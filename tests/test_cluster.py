@@ -13,16 +13,12 @@ from avalanche.cluster import (
     Host,
     Interface,
     Setting,
-    check_host_name,
-    check_label,
     free_attributes,
     intrinsic_attributes,
-    numbers_of,
-    parse_ip,
-    parse_mac,
 )
 from avalanche.errors import ClusterError, IdentityConflict, UnknownHost
 from avalanche.judge import HANDLERS
+from avalanche.names import check_host_name, check_label, numbers_of, parse_ip, parse_mac
 
 MACS = ["52:54:00:00:00:01", "52:54:00:00:00:02"]
 ONE = Host("compute-0-0", "compute", 0, 0, (Interface(MACS[0], "10.1.1.10"), Interface("52:54:00:00:01:01", None)))
