@@ -7,14 +7,22 @@ attributes are put together here, with Rocks' precedence (intrinsic < global < o
 from __future__ import annotations
 
 import difflib
-import ipaddress
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from avalanche.attributes import SCOPES, Attribute, Attributes
 from avalanche.errors import ClusterError, IdentityConflict, UnknownHost
+from avalanche.names import (
+    MAX_NUMBER,
+    check_card,
+    check_device,
+    check_host_name,
+    check_label,
+    check_line,
+    check_title,
+)
+from avalanche.network import Network
 
 ARCH = "x86_64"
 OS = "linux"
@@ -27,37 +35,129 @@ DEFAULT_ATTRIBUTES = {
 
 _NO_FRONTEND, _NO_HOST = "192.0.2.1", "192.0.2.10"  # RFC 5737: addresses for documentation, nobody's
 
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_HOST_NUMBERS = re.compile(r".*?-(\d+)-(\d+)")
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-
 
 @dataclass(frozen=True, slots=True)
 class Appliance:
-    """A kind of host; ``root`` is the graph node its traversal starts at."""
+    """A kind of host; ``root`` is the graph node its traversal starts at, in the graph named ``graph``."""
 
     name: str
     root: str
+    graph: str = "default"
+    os: str = OS
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A named group of hosts: of one appliance, installed from one distribution.
+
+    Attributes:
+        distribution: None: what the frontend serves by default.
+        public: whether insert-ethers offers it.
+        compute: whether its hosts are there to compute; Rocks' column of that name.
+    """
+
+    name: str
+    appliance: str
+    distribution: str | None = None
+    public: bool = True
+    compute: bool = False
+
+    def __post_init__(self) -> None:
+        check_title("membership", self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What the inventory says about a distribution; its packages are in its generations."""
+
+    name: str
+    os_release: str = ""
+    lang: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RollEntry:
+    """A roll that the frontend was told of: ``folder`` holds its graphs and node files."""
+
+    name: str
+    version: str
+    arch: str
+    folder: str
+    os: str = OS
+    enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A host's network card: MAC in lower case with colons, address in canonical form; either may be unknown."""
+    """A host's network card: MAC in lower case with colons, address in canonical form; either may be unknown.
+
+    Attributes:
+        device: the system's name for it, like ``eno1``.
+        network: the name of the network it is in.
+        name: what the host is called in that network; None: its own name.
+    """
 
     mac: str | None = None
     ip: str | None = None
+    device: str | None = None
+    network: str | None = None
+    name: str | None = None
+    module: str | None = None
+    vlan: int | None = None
+    options: str | None = None
+    channel: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mac is None and self.ip is None and self.device is None:
+            raise ClusterError("an interface needs a MAC, an address or a device")
+        if self.mac is not None:
+            check_card(self.mac)
+        if self.device is not None:
+            check_device(self.device)
+        if self.name is not None:
+            check_host_name(self.name)
+        if self.vlan is not None and not 1 <= self.vlan <= 4094:
+            raise ClusterError(f"a VLAN is from 1 to 4094, not {self.vlan}")
+        for what, text, size in (
+            ("module", self.module, 64),
+            ("options", self.options, 255),
+            ("channel", self.channel, 128),
+        ):
+            if text is not None:
+                check_line(what, text, size)
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Why a host may be neither changed nor installed: who said so, when, and what for."""
+
+    by: str
+    at: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine of the cluster."""
+    """A machine of the cluster.
+
+    Attributes:
+        membership: "" for a host that is to be added: the first membership of its appliance.
+    """
 
     name: str
     appliance: str
     rack: int
     rank: int
     interfaces: tuple[Interface, ...] = ()
+    membership: str = ""
+    cpus: int = 1
+    arch: str = ARCH
+    os: str = OS
+    runaction: str = "os"
+    installaction: str = "install"
+    comment: str = ""
+    aliases: tuple[str, ...] = ()
+    lock: Lock | None = None
 
     @property
     def address(self) -> str | None:
@@ -70,6 +170,25 @@ class Host:
         return next((interface.mac for interface in self.interfaces if interface.mac), None)
 
 
+def check_host(host: Host) -> Host:
+    """Return a host that may be stored as it is. Whether its names are free, only the inventory knows.
+
+    Raises:
+        ClusterError: a field is out of range.
+    """
+    for name in (host.name, *host.aliases):
+        check_host_name(name)
+    for what, number, low in (("rack", host.rack, 0), ("rank", host.rank, 0), ("cpus", host.cpus, 1)):
+        if not low <= number <= MAX_NUMBER:
+            raise ClusterError(f"{host.name}: {what} is from {low} to {MAX_NUMBER}, not {number}")
+    check_label("architecture", host.arch, 32)
+    check_label("os", host.os, 32)
+    check_line("runaction", host.runaction, 64)
+    check_line("installaction", host.installaction, 64)
+    check_line("comment", host.comment, 255)
+    return host
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """An attribute as an administrator set it: for everyone at a scope who is called ``owner`` ("" for global)."""
@@ -79,6 +198,8 @@ class Setting:
     name: str
     value: str = field(repr=False)
     secret: bool = False
+    author: str = field(default="", compare=False)
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -89,6 +210,10 @@ class Cluster:
     appliances: Mapping[str, Appliance]
     hosts: Mapping[str, Host]
     settings: tuple[Setting, ...]
+    memberships: Mapping[str, Membership] = field(default_factory=dict)
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    distributions: Mapping[str, Distribution] = field(default_factory=dict)
+    rolls: tuple[RollEntry, ...] = ()
 
     def host(self, name: str) -> Host:
         """Return a host by its name.
@@ -98,7 +223,7 @@ class Cluster:
         """
         found = self.hosts.get(name)
         if found is None:
-            raise UnknownHost(_unknown("host", name, self.hosts, f"avalanche host add {name} --mac MAC --ip ADDRESS"))
+            raise UnknownHost(unknown("host", name, self.hosts, f"avalanche host add {name} --mac MAC --ip ADDRESS"))
         return found
 
     def appliance(self, name: str) -> Appliance:
@@ -109,8 +234,51 @@ class Cluster:
         """
         found = self.appliances.get(name)
         if found is None:
-            raise ClusterError(_unknown("appliance", name, self.appliances, f"avalanche appliance add {name}"))
+            raise ClusterError(unknown("appliance", name, self.appliances, f"avalanche appliance add {name}"))
         return found
+
+    def membership(self, name: str) -> Membership:
+        """Return a membership by its name.
+
+        Raises:
+            ClusterError: there is none.
+        """
+        found = self.memberships.get(name)
+        if found is None:
+            remedy = f"avalanche membership add '{name}' --appliance APPLIANCE"
+            raise ClusterError(unknown("membership", name, self.memberships, remedy))
+        return found
+
+    def network(self, name: str) -> Network:
+        """Return a network by its name.
+
+        Raises:
+            ClusterError: there is none.
+        """
+        found = self.networks.get(name)
+        if found is None:
+            raise ClusterError(unknown("network", name, self.networks, f"avalanche network add {name} --subnet SUBNET"))
+        return found
+
+    def distribution(self, name: str) -> Distribution:
+        """Return what the inventory says about a distribution.
+
+        Raises:
+            ClusterError: it says nothing.
+        """
+        found = self.distributions.get(name)
+        if found is None:
+            raise ClusterError(unknown("distribution", name, self.distributions, f"avalanche dist add {name}"))
+        return found
+
+    def find(self, text: str) -> Host:
+        """Return the host that a person means by a name, an alias, a MAC or an address.
+
+        Raises:
+            UnknownHost: nobody has it; names the closest names.
+        """
+        name = self._by_alias.get(text) or self._by_mac.get(text.lower().replace("-", ":")) or self._by_ip.get(text)
+        return self.hosts[name] if name is not None else self.host(text)
 
     def identify(self, macs: Iterable[str], address: str) -> Host:
         """Say which host a request comes from. MACs and address are hints that must agree.
@@ -152,17 +320,25 @@ class Cluster:
             "root": self.appliance(host.appliance).root,
             "rack": str(host.rack),
             "rank": str(host.rank),
-            "os": OS,
-            "arch": ARCH,
+            "os": host.os,
+            "arch": host.arch,
         }
+        membership = self.memberships.get(host.membership)
+        if membership is not None:
+            own["membership"] = membership.name
+            own["distribution"] = membership.distribution or intrinsic["distribution"]
         if host.address:
             own["hostaddr"] = host.address
         rows = [Attribute(name, value, "intrinsic") for name, value in own.items()]
-        owners = {"global": "", "os": OS, "appliance": host.appliance, "rack": str(host.rack), "host": host.name}
+        owners = {"global": "", "os": host.os, "appliance": host.appliance, "rack": str(host.rack), "host": host.name}
         for scope, owner in owners.items():
             found = self._settings.get((scope, owner), ())
             rows += [Attribute(row.name, row.value, scope, row.secret) for row in found]
         return Attributes(rows)
+
+    @cached_property
+    def _by_alias(self) -> dict[str, str]:
+        return {alias: host.name for host in self.hosts.values() for alias in host.aliases}
 
     @cached_property
     def _by_mac(self) -> dict[str, str]:
@@ -209,61 +385,6 @@ def free_attributes(root: str, release: str, given: Mapping[str, str]) -> Attrib
     return Attributes(rows + [Attribute(name, value, "host") for name, value in given.items()])
 
 
-def check_host_name(text: str) -> str:
-    """Return a host name as it is.
-
-    Raises:
-        ClusterError: it is not one.
-    """
-    if not _NAME.fullmatch(text) or len(text) > 253:
-        raise ClusterError(f"{text!r} is not a host name: letters, digits and '-', labels separated by '.'")
-    return text
-
-
-def check_label(what: str, text: str) -> str:
-    """Return the name of an appliance or graph node as it is.
-
-    Raises:
-        ClusterError: it is not one.
-    """
-    if not _LABEL.fullmatch(text):
-        raise ClusterError(f"{what} {text!r} is not a name of letters, digits, '.', '_' and '-'")
-    return text
-
-
-def parse_mac(text: str) -> str:
-    """Return a MAC in its canonical form: lower case, with colons.
-
-    Raises:
-        ClusterError: it is not one.
-    """
-    found = text.strip().lower().replace("-", ":")
-    if not _MAC.fullmatch(found):
-        raise ClusterError(f"{text!r} is not a MAC; write it like 52:54:00:12:34:56")
-    return found
-
-
-def parse_ip(text: str) -> str:
-    """Return an IP address in its canonical form; an IPv4 address in IPv6 clothes becomes plain IPv4.
-
-    Raises:
-        ClusterError: it is not one.
-    """
-    try:
-        found = ipaddress.ip_address(text)
-    except ValueError:
-        raise ClusterError(f"{text!r} is not an IP address") from None
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(found)
-
-
-def numbers_of(name: str) -> tuple[int, int]:
-    """Read rack and rank from a name like ``compute-3-14``; (0, 0) when it has none."""
-    match = _HOST_NUMBERS.fullmatch(name.partition(".")[0])
-    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
-
-
 def check_setting(setting: Setting) -> Setting:
     """Return a setting as it is.
 
@@ -277,7 +398,8 @@ def check_setting(setting: Setting) -> Setting:
     return setting
 
 
-def _unknown(kind: str, name: str, known: Iterable[str], remedy: str) -> str:
+def unknown(kind: str, name: str, known: Iterable[str], remedy: str) -> str:
+    """Say that nothing has this name, which names are close, and how to add it."""
     near = difflib.get_close_matches(name, list(known), n=3)
     hint = f" (close: {', '.join(near)})" if near else ""
     return f"no {kind} is called {name!r}{hint}; add it: {remedy}"

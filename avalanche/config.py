@@ -24,6 +24,10 @@ LOG_FORMATS = ("text", "json")
 _DNS_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _TRACKER = re.compile(r"http://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DATABASE = re.compile(
+    r"(?:mysql\+pymysql|mysql|mariadb)://[^:@/?\s]+(?P<password>:[^@]*)?@(?:[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+    r"/[A-Za-z0-9_-]{1,64}(?:\?[A-Za-z_]+=[^&\s]+(?:&[A-Za-z_]+=[^&\s]+)*)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,24 @@ class ClusterConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseConfig:
+    """Where hosts, attributes, orders and events are.
+
+    Attributes:
+        url: "" is the SQLite file ``avalanche.db`` of the state directory; else ``mysql+pymysql://USER@HOST/NAME``,
+            without a password: that is in a file of its own.
+    """
+
+    url: str = ""
+
+    @property
+    def password_file(self) -> str | None:
+        """The file that the address names for its password; None: the usual one of the state directory."""
+        found = re.search(r"[?&]password_file=([^&]+)", self.url)
+        return found.group(1) if found else None
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """How the frontend logs."""
 
@@ -96,6 +118,7 @@ class Config:
     frontend: FrontendConfig = FrontendConfig()
     tracker: TrackerConfig = TrackerConfig()
     cluster: ClusterConfig = ClusterConfig()
+    database: DatabaseConfig = DatabaseConfig()
     log: LogConfig = LogConfig()
 
     @property
@@ -103,6 +126,21 @@ class Config:
         """The base addresses of the trackers that hosts are told."""
         own = tuple(f"http://{_netloc(name)}:{self.tracker.port}" for name in self.frontend.address)
         return self.tracker.urls or own
+
+
+def split_database_url(text: str) -> tuple[str, str | None]:
+    """Part a database's address from its password, as it is written there: percent-encoded.
+
+    Raises:
+        ValueError: it is no such address. The line shows nothing of it: it may hold a password.
+    """
+    found = _DATABASE.fullmatch(text)
+    if found is None:
+        raise ValueError("not a database's address; write mysql+pymysql://USER:PASSWORD@HOST/NAME")
+    password = found["password"]
+    if password is None:
+        return text, None
+    return text[: found.start("password")] + text[found.end("password") :], password[1:]
 
 
 def _netloc(name: str) -> str:
@@ -122,7 +160,13 @@ def parse_config(text: str, *, file: str) -> Config:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
-    tables = {"frontend": FrontendConfig, "tracker": TrackerConfig, "cluster": ClusterConfig, "log": LogConfig}
+    tables = {
+        "frontend": FrontendConfig,
+        "tracker": TrackerConfig,
+        "cluster": ClusterConfig,
+        "database": DatabaseConfig,
+        "log": LogConfig,
+    }
     _check_names(file, "table", document, tables)
     values = {name: _table(file, name, document.get(name, {}), kind) for name, kind in tables.items()}
     return Config(**values)
@@ -195,6 +239,15 @@ def _url(value: str) -> str:
     return value
 
 
+def _database(value: object) -> str:
+    if value == "":
+        return ""
+    url, password = split_database_url(_text(value))
+    if password is not None:
+        raise ValueError("no password here; write it into the file database.password of the state directory")
+    return url
+
+
 def _integer(low: int, high: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -227,6 +280,7 @@ _READERS: Mapping[tuple[str, str], Callable[[object], object]] = {
     ("tracker", "registry"): _text,
     ("cluster", "name"): _text,
     ("cluster", "release"): _choice(RELEASES),
+    ("database", "url"): _database,
     ("log", "level"): _choice(LOG_LEVELS),
     ("log", "format"): _choice(LOG_FORMATS),
 }

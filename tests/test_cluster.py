@@ -6,21 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avalanche.cluster import (
-    Appliance,
-    Cluster,
-    Host,
-    Interface,
-    Setting,
-    check_host_name,
-    check_label,
-    free_attributes,
-    intrinsic_attributes,
-    numbers_of,
-    parse_ip,
-    parse_mac,
-)
+from avalanche.cluster import Appliance, Cluster, Host, Interface, Setting, free_attributes, intrinsic_attributes
 from avalanche.errors import ClusterError, IdentityConflict, UnknownHost
+from avalanche.names import check_host_name, check_label, numbers_of, parse_ip, parse_mac
 
 MACS = ["52:54:00:00:00:01", "52:54:00:00:00:02"]
 ONE = Host("compute-0-0", "compute", 0, 0, (Interface(MACS[0], "10.1.1.10"), Interface("52:54:00:00:01:01", None)))

@@ -46,8 +46,10 @@ def add_order(transaction: Transaction, order: Order, now: float) -> None:
 
     Raises:
         UnknownHost: its host is gone.
+        ClusterError: its host is locked.
         OrderRefused: the host has a live order; a host has at most one.
     """
+    transaction.check_unlocked([order.host])
     for other in orders_of(transaction, order.host):
         if other.state(now) == "live":
             raise OrderRefused(
@@ -64,6 +66,7 @@ def add_order(transaction: Transaction, order: Order, now: float) -> None:
             attempts=order.limit,
         )
     )
+    transaction.record("order create", [order.host], order=order.id, generation=order.generation)
     transaction.bump_orders()
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avalanche.adapters.files import write_whole
-from avalanche.config import Config, parse_config
+from avalanche.config import Config, DatabaseConfig, parse_config
 from avalanche.errors import ConfigError
+
+if TYPE_CHECKING:
+    from avalanche.adapters.engine import Where
 
 KEY_BYTES = 32
 
@@ -28,6 +32,11 @@ class State:
     def database_file(self) -> Path:
         """The SQLite database."""
         return self.root / "avalanche.db"
+
+    @property
+    def database_password_file(self) -> Path:
+        """The password of a database server, on one line."""
+        return self.root / "database.password"
 
     @property
     def authority(self) -> Path:
@@ -68,6 +77,33 @@ class State:
         except UnicodeDecodeError as error:
             raise ConfigError(f"{self.config_file}: not UTF-8 text") from error
         return parse_config(text, file=str(self.config_file))
+
+    def database(self) -> Where:
+        """Where the database is; the password of a server is read from its file.
+
+        Raises:
+            ConfigError: the settings are wrong, or the password cannot be read.
+        """
+        settings = self.config().database
+        if not settings.url:
+            return self.database_file
+        return self.database_at(settings)
+
+    def database_at(self, settings: DatabaseConfig) -> Where:
+        """Where a server's database is. Raises as ``database``."""
+        from avalanche.adapters.engine import parse_where
+
+        named = settings.password_file
+        file = self.root / named if named is not None else self.database_password_file
+        try:
+            password = file.read_text(encoding="utf-8").removesuffix("\n")
+        except FileNotFoundError:
+            if named is not None:
+                raise ConfigError(f"{file}: the password of database.url is not there") from None
+            password = None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file}: the password of database.url cannot be read: {error}") from None
+        return parse_where(settings.url, password=password)
 
     def order_key(self) -> bytes:
         """Read the order key.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from avalanche.cli.common import Nouns, add_command, add_noun, opened_database, print_facts, print_rows
-from avalanche.cluster import Appliance, check_label
+from avalanche.cluster import Appliance
+from avalanche.names import check_label
 
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:

@@ -67,7 +67,7 @@ def opened_database(arguments: argparse.Namespace) -> Iterator[Database]:
     """
     from avalanche.adapters.database import Database
 
-    database = Database.open(state_of(arguments).database_file)
+    database = Database.open(state_of(arguments).database())
     try:
         yield database
     finally:

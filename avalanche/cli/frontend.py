@@ -72,7 +72,7 @@ def make_services(state: State, config: Config, authority: Authority, registrar:
     from avalanche.frontend.swarm import Swarm
     from avalanche.frontend.timeline import Timeline
 
-    storage = Storage(Database.open(state.database_file))
+    storage = Storage(Database.open(state.database(), author="frontend"))
     distributions = Distributions(state.root)
     profiles = Profiles(make_planner(state, config, distributions))
     generations = Generations(distributions)

@@ -17,7 +17,8 @@ from avalanche.cli.common import (
     visible,
     when,
 )
-from avalanche.cluster import Host, Interface, check_host_name, numbers_of, parse_ip, parse_mac
+from avalanche.cluster import Host, Interface
+from avalanche.names import check_host_name, numbers_of, parse_ip, parse_mac
 
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:

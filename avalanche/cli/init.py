@@ -6,12 +6,13 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 from avalanche.adapters.files import write_whole
 from avalanche.adapters.state import State
 from avalanche.cli.common import Nouns, add_command, print_json, state_of
-from avalanche.cluster import DEFAULT_ATTRIBUTES, Appliance, Setting
-from avalanche.config import RELEASES, Config, check_address, parse_config
+from avalanche.cluster import DEFAULT_ATTRIBUTES, Appliance, Distribution, Setting
+from avalanche.config import RELEASES, Config, check_address, parse_config, split_database_url
 from avalanche.errors import ConfigError
 
 DEFAULT_APPLIANCE = Appliance("compute", "compute")
@@ -28,6 +29,10 @@ rolls = {rolls}
 [cluster]
 name = {name}
 release = {release}
+
+[database]
+# "" is the SQLite file avalanche.db of this directory. A password of a server is in database.password.
+url = {database}
 """
 
 
@@ -38,6 +43,12 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     parser.add_argument("--address", action="append", metavar="ADDRESS", help="how hosts reach us; repeatable")
     parser.add_argument("--roll", action="append", metavar="DIR", help="roll folder; repeatable")
     parser.add_argument("--name", default="cluster", help="the cluster's name")
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="a MariaDB database, mysql+pymysql://USER:PASSWORD@HOST/NAME ('-' reads it from standard input, where ps "
+        "does not show it; default: a SQLite file in the state directory)",
+    )
     parser.add_argument("--release", choices=RELEASES, default=RELEASES[0], help="the installer's release")
 
 
@@ -47,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> None:
     kept: list[str] = []
     _folder(state, made, kept)
     config = _config(state, arguments, made, kept)
-    _database(state, made, kept)
+    _database(state, config, made, kept)
     _keys(state, config, made, kept)
     if arguments.json:
         print_json({"state": str(state.root), "made": made, "kept": kept})
@@ -74,6 +85,8 @@ def _config(state: State, arguments: argparse.Namespace, made: list[str], kept: 
         config = state.config()
         if arguments.address and tuple(arguments.address) != config.frontend.address:
             print(f"{state.config_file} is there; edit it to change the addresses", file=sys.stderr)
+        if arguments.database is not None:
+            _check_same_database(state, config, arguments.database)
         if not config.frontend.address:
             raise ConfigError(f"{state.config_file}: frontend.address is missing: how do hosts reach this machine?")
         return config
@@ -83,16 +96,41 @@ def _config(state: State, arguments: argparse.Namespace, made: list[str], kept: 
         addresses = [check_address(address) for address in arguments.address]
     except ValueError as error:
         raise ConfigError(f"--address: {error}") from error
+    url, password = _split(arguments.database or "")
     text = _CONFIG.format(
         address=_toml(addresses),
+        database=_toml(url),
         rolls=_toml([str(path) for path in _rolls(arguments.roll)]),
         name=_toml(arguments.name),
         release=_toml(arguments.release),
     )
     config = parse_config(text, file="avalanche init")
+    if password is not None:
+        write_whole(state.database_password_file, f"{password}\n".encode())
+        made.append(f"password {state.database_password_file}")
     write_whole(state.config_file, text.encode())
     made.append(f"settings {state.config_file}")
     return config
+
+
+def _split(url: str) -> tuple[str, str | None]:
+    """A database's address as avalanche.toml has it, and its password."""
+    if url == "-":
+        url = sys.stdin.readline().strip()
+    if url == "":
+        return "", None
+    try:
+        plain, password = split_database_url(url)
+    except ValueError as error:
+        raise ConfigError(f"--database: {error}") from None
+    return plain, unquote(password) if password is not None else None
+
+
+def _check_same_database(state: State, config: Config, url: str) -> None:
+    if _split(url)[0] != config.database.url:
+        raise ConfigError(
+            f"{state.config_file} names another database; avalanche database move --to URL takes everything along"
+        )
 
 
 def _rolls(given: list[str] | None) -> list[Path]:
@@ -119,18 +157,20 @@ def _toml(value: str | list[str]) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _database(state: State, made: list[str], kept: list[str]) -> None:
+def _database(state: State, config: Config, made: list[str], kept: list[str]) -> None:
     from avalanche.adapters.database import Database
 
-    database = Database(state.database_file)
+    database = Database(state.database())
     try:
         done = database.migrate()
-        state.database_file.chmod(0o600)
-        (made if done else kept).extend(done or [f"database {state.database_file}"])
+        if not config.database.url:
+            state.database_file.chmod(0o600)
+        (made if done else kept).extend(done or [f"database {database.name}"])
         with database.transaction() as transaction:
             # The first revision is that of an inventory nobody has touched: what was removed on purpose stays removed.
             if transaction.revision() == 1:
                 transaction.add_appliance(DEFAULT_APPLIANCE)
+                transaction.add_distribution(Distribution(config.frontend.distribution))
                 for name, value in DEFAULT_ATTRIBUTES.items():
                     transaction.set_attribute(Setting("global", "", name, value))
                 made.append(f"appliance {DEFAULT_APPLIANCE.name}, {len(DEFAULT_ATTRIBUTES)} global attributes")

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from avalanche.adapters.database import DatabaseUnavailable
-from avalanche.cluster import parse_ip
 from avalanche.errors import (
     AvalancheError,
     ConfigError,
@@ -21,6 +20,7 @@ from avalanche.errors import (
     UnknownHost,
 )
 from avalanche.log import facts
+from avalanche.names import parse_ip
 from avalanche.orders import OrderContradicted
 
 log = logging.getLogger(__name__)

@@ -13,12 +13,13 @@ from aiohttp import web
 from avalanche.adapters import orderbook
 from avalanche.adapters.database import Transaction
 from avalanche.adapters.orderbook import TimelineEvent
-from avalanche.cluster import Cluster, parse_mac
+from avalanche.cluster import Cluster
 from avalanche.errors import AvalancheError, ClusterError, OrderRefused
 from avalanche.frontend.answers import client, line
 from avalanche.frontend.services import SERVICES, Services
 from avalanche.log import facts
 from avalanche.messages import StubDocument
+from avalanche.names import parse_mac
 from avalanche.orders import Order, live_order, order_secret
 from avalanche.stub import render_stub
 

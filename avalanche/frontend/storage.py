@@ -43,7 +43,7 @@ class Storage:
         self._orders_revision = -1
 
     def __repr__(self) -> str:
-        return f"<Storage {self._database.path}, {len(self._waiting)} waiting>"
+        return f"<Storage {self._database.name}, {len(self._waiting)} waiting>"
 
     async def read(self, work: Work[T]) -> T:
         """Run ``work`` on a snapshot that is not older than this call.
@@ -108,9 +108,9 @@ class Storage:
 
     def _group(self, group: Sequence[_Job]) -> list[Any]:
         """Run a group on the database's thread; an AvalancheError is a result, anything else fails the group."""
-        writes = any(job.writes for job in group)
-        try:
-            with self._database.transaction() if writes else self._database.snapshot() as transaction:
+
+        def work(transaction: Transaction) -> list[Any]:
+            try:
                 cluster = self._fresh(transaction)
                 results = []
                 for job in group:
@@ -118,10 +118,19 @@ class Storage:
                     if job.writes:
                         cluster = self._fresh(transaction)
                 return results
+            except BaseException:
+                self._forget()
+                raise
+
+        try:
+            return self._database.run(work, writes=any(job.writes for job in group))
         except BaseException:
-            # What was seen in a transaction that failed may come again with the same revision and other content.
-            self._cluster, self._orders_revision = None, -1
+            self._forget()  # it may be the commit that failed
             raise
+
+    def _forget(self) -> None:
+        """What was seen in a transaction that failed may come again with the same revision and other content."""
+        self._cluster, self._orders_revision = None, -1
 
     def _one(self, job: _Job, transaction: Transaction, cluster: Cluster) -> Any:
         savepoint = transaction.connection.begin_nested() if job.writes else None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from avalanche.adapters import orderbook
 from avalanche.adapters.database import Database
 from avalanche.adapters.orderbook import TimelineEvent
-from avalanche.cluster import Appliance, Host
+from avalanche.cluster import Host
 from avalanche.errors import OrderRefused
 from avalanche.messages import Done
 from avalanche.orders import Order
@@ -19,15 +16,10 @@ NOW = 1_795_000_000.0
 TOKEN = "0123456789abcdef"
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    found = Database(tmp_path / "avalanche.db")
-    found.migrate()
-    with found.transaction() as transaction:
-        transaction.add_appliance(Appliance("compute", "compute"))
+@pytest.fixture(autouse=True)
+def host(database: Database) -> None:
+    with database.transaction() as transaction:
         transaction.add_host(Host("compute-0-0", "compute", 0, 0))
-    yield found
-    found.close()
 
 
 def order(order_id: str = "0f1e2d3c4b5a6978", created: float = NOW) -> Order:

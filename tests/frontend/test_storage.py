@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from avalanche.adapters import orderbook, schema
 from avalanche.adapters.database import Database, DatabaseUnavailable, Transaction
+from avalanche.adapters.engine import Where
 from avalanche.cluster import Appliance, Cluster, Host, Setting
 from avalanche.errors import ClusterError
 from avalanche.frontend.storage import Storage
@@ -17,9 +17,8 @@ from avalanche.orders import Order
 
 
 @pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    database = Database(tmp_path / "avalanche.db")
-    database.migrate()
+async def storage(where: Where) -> AsyncIterator[Storage]:
+    database = Database(where)
     with database.transaction() as transaction:
         transaction.add_appliance(Appliance("compute", "compute"))
     found = Storage(database)
@@ -40,9 +39,9 @@ async def test_what_is_written_is_seen_by_the_next_read(storage: Storage) -> Non
     assert await names(storage) == {"a"}
 
 
-async def test_a_change_by_another_process_is_seen_by_the_next_read(storage: Storage, tmp_path: Path) -> None:
+async def test_a_change_by_another_process_is_seen_by_the_next_read(storage: Storage, where: Where) -> None:
     assert await names(storage) == set()
-    other = Database(tmp_path / "avalanche.db")
+    other = Database(where)
     with other.transaction() as transaction:
         transaction.add_host(Host("b", "compute", 0, 0))
     other.close()
@@ -79,6 +78,7 @@ async def test_a_refusal_undoes_only_its_own_work(storage: Storage) -> None:
     assert await names(storage) == {"a", "b"}
 
 
+@pytest.mark.parametrize("where", ["sqlite"], indirect=True)
 async def test_a_failure_of_the_database_is_told_to_all_who_wait_and_passes(storage: Storage) -> None:
     def full(transaction: Transaction, _: Cluster) -> None:
         pages = transaction.connection.exec_driver_sql("PRAGMA page_count").scalar()
@@ -106,9 +106,8 @@ async def test_a_client_that_goes_away_does_not_stop_the_others(storage: Storage
     assert "b" in await names(storage)
 
 
-async def test_closing_waits_for_what_is_running(tmp_path: Path) -> None:
-    database = Database(tmp_path / "avalanche.db")
-    database.migrate()
+async def test_closing_waits_for_what_is_running(where: Where) -> None:
+    database = Database(where)
     storage = Storage(database)
     write = asyncio.create_task(
         storage.write(lambda transaction, _: transaction.add_appliance(Appliance("login", "login")))
@@ -116,17 +115,17 @@ async def test_closing_waits_for_what_is_running(tmp_path: Path) -> None:
     await asyncio.sleep(0)
     await storage.close()
     await write
-    again = Database(tmp_path / "avalanche.db")
+    again = Database(where)
     with again.snapshot() as transaction:
         assert transaction.connection.execute(schema.appliances.select()).all() != []
     again.close()
 
 
-async def test_an_order_that_another_process_changed_is_read_again(storage: Storage, tmp_path: Path) -> None:
+async def test_an_order_that_another_process_changed_is_read_again(storage: Storage, where: Where) -> None:
     order = Order("a" * 16, "a", "g", "http", 0.0, 100.0, 3)
     await storage.write(add("a"))  # type: ignore[arg-type]
     assert (await storage.order(order.id))[1] is None
-    other = Database(tmp_path / "avalanche.db")
+    other = Database(where)
     with other.transaction() as transaction:
         orderbook.add_order(transaction, order, 1.0)
     _, first = await storage.order(order.id)
@@ -139,14 +138,14 @@ async def test_an_order_that_another_process_changed_is_read_again(storage: Stor
     assert second is not None and second.closed == "cancelled"
 
 
-async def test_what_a_failed_transaction_saw_is_forgotten(storage: Storage, tmp_path: Path) -> None:
+async def test_what_a_failed_transaction_saw_is_forgotten(storage: Storage, where: Where) -> None:
     def fail(transaction: Transaction, _: Cluster) -> None:
         transaction.add_host(Host("undone", "compute", 0, 0))
         raise RuntimeError("the whole group fails")
 
     with pytest.raises(RuntimeError):
         await storage.write(fail)
-    other = Database(tmp_path / "avalanche.db")
+    other = Database(where)
     with other.transaction() as transaction:
         transaction.add_host(Host("kept", "compute", 0, 1))
     other.close()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from avalanche.adapters import orderbook
 from avalanche.adapters.database import Database, DatabaseUnavailable
+from avalanche.adapters.engine import Where
 from avalanche.adapters.orderbook import TimelineEvent
 from avalanche.cluster import Appliance, Host
 from avalanche.frontend import timeline as module
@@ -22,9 +22,8 @@ def event(text: str) -> TimelineEvent:
 
 
 @pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
-    database = Database(tmp_path / "avalanche.db")
-    database.migrate()
+async def storage(where: Where) -> AsyncIterator[Storage]:
+    database = Database(where)
     with database.transaction() as transaction:
         transaction.add_appliance(Appliance("compute", "compute"))
         transaction.add_host(Host("compute-0-0", "compute", 0, 0))
@@ -80,6 +79,7 @@ async def test_closing_stores_what_waits(storage: Storage) -> None:
     assert await texts(storage) == ["1"]
 
 
+@pytest.mark.parametrize("where", ["sqlite"], indirect=True)
 async def test_while_the_disk_is_full_hosts_are_told_and_own_events_are_kept(
     storage: Storage, timeline: Timeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +93,7 @@ async def test_while_the_disk_is_full_hosts_are_told_and_own_events_are_kept(
     assert await texts(storage) == ["own", "later"]
 
 
+@pytest.mark.parametrize("where", ["sqlite"], indirect=True)
 async def test_events_of_a_database_that_stays_full_are_bounded_and_given_up_at_the_end(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

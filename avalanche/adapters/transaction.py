@@ -1,0 +1,89 @@
+"""What the verbs of a transaction share: the connection, who speaks and when, revisions, the audit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, insert, select, update
+
+from avalanche.adapters import schema
+
+T = TypeVar("T")
+
+_REVISIONS = select(schema.revision.c.inventory, schema.revision.c.orders)
+CHUNK = 500  # values in one IN (...): far below what either engine takes
+
+
+class Verbs:
+    """One open transaction.
+
+    Args:
+        author: who changes something, as history and audit name him.
+        now: the frontend's clock.
+    """
+
+    def __init__(self, connection: Connection, *, author: str, now: float) -> None:
+        self.connection = connection
+        self.author = author
+        self.now = now
+
+    def revision(self) -> int:
+        """The inventory's revision."""
+        return self.revisions()[0]
+
+    def revisions(self) -> tuple[int, int]:
+        """The revisions of the inventory and of the orders."""
+        row = self.connection.execute(_REVISIONS).one()
+        return int(row[0]), int(row[1])
+
+    def bump_orders(self) -> None:
+        """Tell every process that an order changed."""
+        self.connection.execute(update(schema.revision).values(orders=schema.revision.c.orders + 1))
+
+    def record(self, action: str, subjects: Iterable[str], **detail: Any) -> None:
+        """Note who did what, in the audit."""
+        told = json.dumps(detail, default=str)
+        rows = [
+            {"at": self.now, "author": self.author, "action": action, "subject": subject[:255], "detail": told}
+            for subject in subjects
+        ]
+        self._insert_all(schema.audit, rows)
+
+    def _changed(self, action: str, *subjects: str, **detail: Any) -> None:
+        """Note a change of the inventory, and tell every process."""
+        self.record(action, subjects, **detail)
+        self._bump()
+
+    def _bump(self) -> None:
+        self.connection.execute(update(schema.revision).values(inventory=schema.revision.c.inventory + 1))
+
+    def _id(self, table: sa.Table, name: str) -> int | None:
+        return self.connection.execute(select(table.c.id).where(table.c.name == name)).scalar()
+
+    def _ids(self, table: sa.Table, names: Iterable[str] | None = None) -> dict[str, int]:
+        """The keys of rows by their names; of all rows when no names are given."""
+        query = select(table.c.name, table.c.id)
+        if names is None:
+            return {row.name: row.id for row in self.connection.execute(query)}
+        found: dict[str, int] = {}
+        for some in chunks(sorted(names)):
+            found |= {row.name: row.id for row in self.connection.execute(query.where(table.c.name.in_(some)))}
+        return found
+
+    def _insert(self, table: sa.Table, **values: Any) -> int:
+        key = self.connection.execute(insert(table).values(**values)).inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+    def _insert_all(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            self.connection.execute(insert(table), list(rows))
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut values into pieces that fit one statement."""
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK]
