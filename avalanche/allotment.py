@@ -77,23 +77,46 @@ class Census:
 
     Args:
         names: names that no host may get, and what has each: ``a host``, ``an alias of compute-0-0``, ``an appliance``.
-        addresses: IPv4 addresses in use, and what has each.
+        addresses, macs: IPv4 addresses and cards in use, and who has each.
         ranks: the highest rank of each membership in each rack.
     """
 
     def __init__(
-        self, *, names: Mapping[str, str], addresses: Mapping[str, str], ranks: Mapping[tuple[str, int], int]
+        self,
+        *,
+        names: Mapping[str, str],
+        addresses: Mapping[str, str],
+        macs: Mapping[str, str],
+        ranks: Mapping[tuple[str, int], int],
     ) -> None:
         self._names = dict(names)
+        self._macs = dict(macs)
         self._addresses = {int(ipaddress.IPv4Address(text)): owner for text, owner in addresses.items()}
         self._ranks = dict(ranks)
 
     def __repr__(self) -> str:
         return f"<Census {len(self._names)} names, {len(self._addresses)} addresses>"
 
-    def add(self, membership: str, given: Allotment) -> None:
+    def copy(self) -> Census:
+        """A census to plan with."""
+        found = Census(names=self._names, addresses={}, macs=self._macs, ranks=self._ranks)
+        found._addresses = dict(self._addresses)
+        return found
+
+    def check_mac(self, mac: str) -> None:
+        """See that nobody has a card.
+
+        Raises:
+            DuplicateHost: somebody has; says who.
+        """
+        if mac in self._macs:
+            raise DuplicateHost(f"MAC {mac} belongs to {self._macs[mac]}")
+
+    def add(self, membership: str, given: Allotment, *, mac: str | None = None) -> None:
         """Note what a new host got."""
         self._names[given.name] = "a host"
+        if mac is not None:
+            self._macs[mac] = given.name
         if given.address is not None:
             self._addresses[int(ipaddress.IPv4Address(given.address))] = given.name
         place = (membership, given.rack)

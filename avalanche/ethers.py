@@ -1,7 +1,7 @@
 """How hardware enters the cluster: what insert-ethers makes of every packet it sees, as an automaton without a clock.
 
 ``see`` takes a sighting and answers with a verdict: taken, or ignored and why, in one line. Who is taken waits in a
-queue; ``candidate`` says who is registered next, ``registered`` and ``refused`` how that ended, ``progress`` how a new
+queue; ``candidates`` says who is registered next, ``registered`` and ``refused`` how that ended, ``progress`` how a new
 host gets on. In *ordered* mode a host is registered only when the one before it has asked for its kickstart, so that
 names follow the order in which an operator switches machines on.
 """
@@ -185,7 +185,7 @@ class Ethers:
         self.is_paused = False
         self._known = dict(known or {})
         self._waiting: dict[str, Sighting] = {}
-        self._running: str | None = None
+        self._running: set[str] = set()
         self._go_on = False
 
     def __repr__(self) -> str:
@@ -196,7 +196,7 @@ class Ethers:
     def know(self, known: Mapping[str, Known]) -> None:
         """Take over who is registered. Who was registered by others meanwhile waits no longer."""
         self._known = dict(known)
-        for mac in [mac for mac in self._waiting if mac in known and mac != self._running]:
+        for mac in [mac for mac in self._waiting if mac in known and mac not in self._running]:
             del self._waiting[mac]
 
     def see(self, seen: Sighting) -> Verdict:
@@ -262,29 +262,33 @@ class Ethers:
 
     # --- who is next ---
 
-    def candidate(self) -> Sighting | None:
-        """Say who is to be registered now; None while nobody is, or one is under way."""
-        if self._running is not None or self.is_paused or not self._waiting or self._in_the_way() is not None:
-            return None
-        self._running = next(iter(self._waiting))
+    def candidates(self, most: int) -> list[Sighting]:
+        """Say who is to be registered now, in this order: in ordered mode one at a time, else up to ``most``.
+
+        Nobody is while others are under way: each ends with ``registered``, ``refused`` or ``postponed``.
+        """
+        if self._running or self.is_paused or not self._waiting or self._in_the_way() is not None:
+            return []
+        found = list(self._waiting.values())[: 1 if self.policy.mode == "ordered" else most]
+        self._running = {str(seen.mac) for seen in found}
         self._go_on = False
-        return self._waiting[self._running]
+        return found
 
     def registered(self, host: NewHost) -> None:
         """A candidate became a host."""
         self._waiting.pop(host.mac, None)
-        self._running = None
+        self._running.discard(host.mac)
         self.hosts[host.name] = host
         self._known[host.mac] = Known(host.name)
 
     def refused(self, mac: str) -> None:
         """A candidate could not be registered; its next packet makes it one again."""
         self._waiting.pop(mac, None)
-        self._running = None
+        self._running.discard(mac)
 
     def postponed(self) -> None:
         """The database is away: who was under way stays first in the queue."""
-        self._running = None
+        self._running.clear()
 
     def _in_the_way(self) -> str | None:
         """In ordered mode, the host that must come first. Who has no order never asks, and is not waited for."""

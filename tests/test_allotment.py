@@ -15,7 +15,7 @@ NETWORK = IPv4Network("10.0.0.0/8")
 
 
 def census(**taken: object) -> Census:
-    given: dict[str, object] = {"names": {}, "addresses": {}, "ranks": {}, **taken}
+    given: dict[str, object] = {"names": {}, "addresses": {}, "macs": {}, "ranks": {}, **taken}
     return Census(**given)  # type: ignore[arg-type]
 
 

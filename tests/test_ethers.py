@@ -31,10 +31,10 @@ def test_a_new_machine_is_taken_and_registered_once() -> None:
     ethers = Ethers(Policy())
     assert ethers.see(seen()).code == "taken"
     assert ethers.see(seen()).code == "pending"
-    assert ethers.candidate() == seen()
-    assert ethers.candidate() is None, "one registration at a time"
+    assert ethers.candidates(1) == [seen()]
+    assert ethers.candidates(9) == [], "one registration at a time"
     ethers.registered(registered())
-    assert ethers.candidate() is None
+    assert ethers.candidates(9) == []
     assert ethers.see(seen()).text == "it is compute-0-0"
 
 
@@ -76,18 +76,18 @@ def test_every_sighting_has_its_reason(policy: Policy, sighting: Sighting, code:
 def test_in_ordered_mode_a_host_waits_until_the_one_before_asked_for_its_kickstart() -> None:
     ethers = Ethers(Policy(mode="ordered"))
     ethers.see(seen())
-    assert ethers.candidate() is not None
+    assert ethers.candidates(9) != []
     ethers.registered(registered())
     verdict = ethers.see(seen(OTHER))
     assert (verdict.code, verdict.is_taken) == ("queued", True)
     assert "waits until compute-0-0 asks for its kickstart" in verdict.text
-    assert ethers.candidate() is None
+    assert ethers.candidates(9) == []
     assert ethers.progress("compute-0-0", stage="stub", outcome="failed", text="busy", status=503)
-    assert ethers.candidate() is None
+    assert ethers.candidates(9) == []
     assert ethers.hosts["compute-0-0"].mark == "(503)"
     ethers.progress("compute-0-0", stage="stub", outcome="ok", status=200)
     assert (ethers.hosts["compute-0-0"].mark, ethers.hosts["compute-0-0"].why) == ("(*)", "")
-    assert ethers.candidate() == seen(OTHER)
+    assert ethers.candidates(1) == [seen(OTHER)]
 
 
 def test_a_key_lets_one_host_pass_in_ordered_mode() -> None:
@@ -96,9 +96,9 @@ def test_a_key_lets_one_host_pass_in_ordered_mode() -> None:
     for mac in (OTHER, "52:54:00:00:00:03"):
         ethers.see(seen(mac))
     assert ethers.press("n") == "the next host does not wait for compute-0-0"
-    assert ethers.candidate() == seen(OTHER)
+    assert ethers.candidates(1) == [seen(OTHER)]
     ethers.registered(registered(OTHER, "compute-0-1"))
-    assert ethers.candidate() is None, "the key counts once"
+    assert ethers.candidates(9) == [], "the key counts once"
 
 
 def test_who_has_no_order_is_not_waited_for() -> None:
@@ -112,10 +112,10 @@ def test_a_pause_registers_nobody_and_ends_with_the_same_key() -> None:
     ethers = Ethers(Policy())
     ethers.see(seen())
     assert ethers.press("p") == "registration is paused"
-    assert ethers.candidate() is None
+    assert ethers.candidates(9) == []
     assert ethers.see(seen(OTHER)).code == "paused"
     assert ethers.press("p") == "registration goes on"
-    assert ethers.candidate() == seen()
+    assert ethers.candidates(1) == [seen()]
     assert ethers.press("x") == ""
 
 
@@ -123,11 +123,11 @@ def test_who_was_refused_may_try_again_and_who_was_postponed_stays_first() -> No
     ethers = Ethers(Policy())
     ethers.see(seen())
     ethers.see(seen(OTHER))
-    assert ethers.candidate() == seen()
+    assert ethers.candidates(1) == [seen()]
     ethers.postponed()
-    assert ethers.candidate() == seen()
+    assert ethers.candidates(1) == [seen()]
     ethers.refused(MAC)
-    assert ethers.candidate() == seen(OTHER)
+    assert ethers.candidates(1) == [seen(OTHER)]
     assert ethers.see(seen()).code == "taken"
 
 
@@ -135,7 +135,7 @@ def test_whom_another_program_registered_waits_no_longer() -> None:
     ethers = Ethers(Policy())
     ethers.see(seen())
     ethers.know({MAC: Known("compute-0-7")})
-    assert ethers.candidate() is None
+    assert ethers.candidates(9) == []
     assert ethers.see(seen()).text == "it is compute-0-7"
 
 
@@ -173,7 +173,7 @@ class Registering(RuleBasedStateMachine):
         super().__init__()
         self.ethers = Ethers(Policy(count=4))
         self.registered: list[str] = []
-        self.running: Sighting | None = None
+        self.running: list[Sighting] = []
 
     @rule(mac=st.sampled_from(MACS), kind=st.sampled_from((*FIRST_PACKETS, "REQUEST")))
     def see(self, mac: str, kind: str) -> None:
@@ -181,26 +181,29 @@ class Registering(RuleBasedStateMachine):
         assert verdict.code in REASONS
         assert not (verdict.is_taken and mac in self.registered)
 
-    @rule()
-    def begin(self) -> None:
-        found = self.ethers.candidate()
-        if found is not None:
-            assert self.running is None
+    @rule(most=st.integers(1, 3))
+    def begin(self, most: int) -> None:
+        found = self.ethers.candidates(most)
+        assert len(found) <= most
+        if found:
+            assert self.running == []
             self.running = found
 
     @rule(how=st.sampled_from(["registered", "refused", "postponed"]))
     def end(self, how: str) -> None:
-        if self.running is None or self.running.mac is None:
+        if how == "postponed" and self.running:
+            self.ethers.postponed()
+            self.running = []
             return
-        mac, self.running = self.running.mac, None
+        if not self.running:
+            return
+        mac = str(self.running.pop(0).mac)
         if how == "registered":
             assert mac not in self.registered
             self.registered.append(mac)
             self.ethers.registered(registered(mac, f"compute-0-{len(self.registered)}"))
-        elif how == "refused":
-            self.ethers.refused(mac)
         else:
-            self.ethers.postponed()
+            self.ethers.refused(mac)
 
     @rule(key=st.sampled_from("pnx"))
     def press(self, key: str) -> None:
