@@ -79,13 +79,32 @@ def message(
     return head + b"\x63\x82\x53\x63" + b"".join(option(*pair) for pair in options) + end
 
 
-def frame(payload: bytes, *, mac: str = MAC, vlans: Iterable[int] = (), port: int = 67) -> bytes:
+def frame(
+    payload: bytes,
+    *,
+    mac: str = MAC,
+    vlans: Iterable[int] = (),
+    port: int = 67,
+    fragment: int = 0,
+    ip_options: bytes = b"",
+) -> bytes:
     """Put a message into UDP, IPv4 and Ethernet, with VLAN tags."""
     udp = b"\0\x44" + port.to_bytes(2, "big") + (8 + len(payload)).to_bytes(2, "big") + b"\0\0" + payload
-    ip = b"\x45\0" + (20 + len(udp)).to_bytes(2, "big") + bytes(4) + b"\x40\x11\0\0" + bytes(4) + b"\xff" * 4
+    size = 20 + len(ip_options)
+    ip = bytes((0x40 | size // 4, 0)) + (size + len(udp)).to_bytes(2, "big") + b"\0\0" + fragment.to_bytes(2, "big")
+    ip += b"\x40\x11\0\0" + bytes(4) + b"\xff" * 4 + ip_options
+    # Bridges with netfilter drop packets whose header has no good checksum.
+    ip = ip[:10] + _checksum(ip) + ip[12:] + udp
     tags = b"".join(b"\x81\0" + tag.to_bytes(2, "big") for tag in vlans)
-    return b"\xff" * 6 + bytes.fromhex(mac.replace(":", "")) + tags + b"\x08\0" + ip + udp
+    return b"\xff" * 6 + bytes.fromhex(mac.replace(":", "")) + tags + b"\x08\0" + ip
 
 
 def _packed(address: str) -> bytes:
     return bytes(map(int, address.split(".")))
+
+
+def _checksum(header: bytes) -> bytes:
+    total = sum(int.from_bytes(header[at : at + 2], "big") for at in range(0, len(header), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return (~total & 0xFFFF).to_bytes(2, "big")
