@@ -147,6 +147,9 @@ class NewHost:
     mac: str
     address: str | None
     at: float
+    membership: str = ""
+    rack: int = 0
+    rank: int = 0
     order: str | None = None
     status: int | None = None
     stage: str = "registered"

@@ -24,7 +24,7 @@ def seen(mac: str | None = MAC, **facts: object) -> Sighting:
 
 
 def registered(mac: str = MAC, name: str = "compute-0-0", order: str | None = "f" * 16) -> NewHost:
-    return NewHost(name, mac, "10.1.255.254", NOW, order)
+    return NewHost(name, mac, "10.1.255.254", NOW, order=order)
 
 
 def test_a_new_machine_is_taken_and_registered_once() -> None:

@@ -20,6 +20,7 @@ from avalanche.allotment import Allotment, Census, Wanted
 from avalanche.cluster import Cluster, Host, Interface, check_host
 from avalanche.errors import AvalancheError, ClusterError
 from avalanche.ethers import Known, NewHost, Sighting
+from avalanche.messages import Scalar
 from avalanche.orders import Order
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class Registrar:
         wanted: what the operator says about new hosts; ``next_rack`` changes it.
         generation_of: None: no host gets an order.
         reserved: addresses that no host may get, such as the frontend's.
+        plugins: how many plugins are to be told of a new host.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Registrar:
         generation_of: Generations | None,
         terms: Terms,
         reserved: tuple[str, ...] = (),
+        plugins: int = 0,
     ) -> None:
         self.wanted = wanted
         self._database = database
@@ -63,6 +66,7 @@ class Registrar:
         self._generation_of = generation_of
         self._terms = terms
         self._reserved = reserved
+        self._plugins = plugins
         self._cluster: Cluster | None = None
         self._census: Census | None = None
         self._revision = -1
@@ -90,7 +94,7 @@ class Registrar:
             outcomes = [
                 self._installed(transaction, cluster, plan, now) if isinstance(plan, Host) else plan for plan in plans
             ]
-            _tell(transaction, seen, outcomes, "registered")
+            self._tell(transaction, seen, outcomes, "registered")
             return outcomes, book, transaction.revision()
 
         # Kept only now that it is stored: what a transaction saw that was undone may come again with other content.
@@ -119,7 +123,7 @@ class Registrar:
                 if old.state(now) == "live":
                     orderbook.save_order(transaction, old, old.cancel(now))
             found = self._installed(transaction, cluster, host, now)
-            _tell(transaction, [seen], [found], f"new machine in place of {before.mac or 'an unknown one'}")
+            self._tell(transaction, [seen], [found], f"new machine in place of {before.mac or 'an unknown one'}")
             return found
 
         return self._run(work)
@@ -205,7 +209,8 @@ class Registrar:
 
     def _installed(self, transaction: Transaction, cluster: Cluster, host: Host, now: float) -> NewHost:
         """Permit a stored host to be installed; or say why it is not, which is no reason not to register it."""
-        found = NewHost(host.name, next(card.mac for card in host.interfaces if card.mac), host.address, now)
+        mac = next(card.mac for card in host.interfaces if card.mac)
+        found = NewHost(host.name, mac, host.address, now, host.membership, host.rack, host.rank)
         if self._generation_of is None or not _is_kickstartable(cluster, host):
             return found
         try:
@@ -221,21 +226,21 @@ class Registrar:
         orderbook.add_order(transaction, order, now)
         return replace(found, order=order.id)
 
-
-def _tell(transaction: Transaction, seen: Sequence[Sighting], outcomes: Sequence[Outcome], text: str) -> None:
-    """Begin new hosts' timelines with what was seen of them first, and forget the strangers."""
-    events = []
-    for one, host in zip(seen, outcomes, strict=True):
-        if not isinstance(host, NewHost):
-            continue
-        facts = {name: getattr(one, name) for name in ("mac", "source", "interface", "vendor", "uuid", "firmware")}
-        data = {name: value for name, value in facts.items() if value}
-        events.append(TimelineEvent(host.name, one.at, "dhcp", "ok", f"{one.kind} of {one.mac}", data=data))
-        told = ", ".join(filter(None, [text, host.address, f"order {host.order}" if host.order else host.why]))
-        outcome = "failed" if host.why else "ok"
-        events.append(TimelineEvent(host.name, host.at, "register", outcome, told, host.order))
-    orderbook.add_events(transaction, events)
-    forget_sightings(transaction, [host.mac for host in outcomes if isinstance(host, NewHost)])
+    def _tell(self, transaction: Transaction, seen: Sequence[Sighting], outcomes: Sequence[Outcome], text: str) -> None:
+        """Begin new hosts' timelines with what was seen of them first, and forget the strangers."""
+        events = []
+        told_to: dict[str, Scalar] = {"plugins": self._plugins} if self._plugins else {}
+        for one, host in zip(seen, outcomes, strict=True):
+            if not isinstance(host, NewHost):
+                continue
+            facts = {name: getattr(one, name) for name in ("mac", "source", "interface", "vendor", "uuid", "firmware")}
+            data = {name: value for name, value in facts.items() if value}
+            events.append(TimelineEvent(host.name, one.at, "dhcp", "ok", f"{one.kind} of {one.mac}", data=data))
+            told = ", ".join(filter(None, [text, host.address, f"order {host.order}" if host.order else host.why]))
+            outcome = "failed" if host.why else "ok"
+            events.append(TimelineEvent(host.name, host.at, "register", outcome, told, host.order, data=told_to))
+        orderbook.add_events(transaction, events)
+        forget_sightings(transaction, [host.mac for host in outcomes if isinstance(host, NewHost)])
 
 
 def census_of(cluster: Cluster, reserved: tuple[str, ...] = ()) -> Census:
