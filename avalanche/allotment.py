@@ -103,6 +103,11 @@ class Census:
         found._addresses = dict(self._addresses)
         return found
 
+    @property
+    def macs(self) -> Mapping[str, str]:
+        """The cards in use, and who has each."""
+        return self._macs
+
     def check_mac(self, mac: str) -> None:
         """See that nobody has a card.
 

@@ -202,6 +202,10 @@ class Ethers:
         for mac in [mac for mac in self._waiting if mac in known and mac not in self._running]:
             del self._waiting[mac]
 
+    def knows(self, mac: str) -> bool:
+        """Whether a registered host has this MAC."""
+        return mac in self._known
+
     def see(self, seen: Sighting) -> Verdict:
         """Judge a sighting; whom it leads to is queued."""
         verdict = self._nobody(seen) or self._unfit(seen) or self._unwelcome(seen)

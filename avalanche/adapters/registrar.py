@@ -134,12 +134,12 @@ class Registrar:
         Raises:
             DatabaseUnavailable: it cannot be read now.
         """
-        cluster = self._run(lambda transaction: self._fresh(transaction)[0], writes=False)
+        cluster, census = self._run(self._fresh, writes=False)
+        locks = {host.name: host.lock for host in cluster.hosts.values() if host.lock is not None}
         found: dict[str, Known] = {}
-        for host in cluster.hosts.values():
-            lock = host.lock
-            locked = f"{lock.by}: {lock.why}" if lock and lock.why else lock.by if lock else ""
-            found |= {card.mac: Known(host.name, locked) for card in host.interfaces if card.mac}
+        for mac, name in census.macs.items():
+            lock = locks.get(name)
+            found[mac] = Known(name, "" if lock is None else f"{lock.by}: {lock.why}" if lock.why else lock.by)
         return found
 
     def check(self) -> str:
@@ -156,6 +156,13 @@ class Registrar:
         if self._generation_of is not None and _is_kickstartable(cluster, host):
             self._generation_of(cluster, host)
         return given.name
+
+    def peek(self) -> str:
+        """What the next host will be called, as far as is known without asking the database."""
+        try:
+            return self._census.allot(self.wanted).name if self._census is not None else ""
+        except ClusterError as error:
+            return f"nobody: {error}"
 
     def next_rack(self) -> int:
         """Go on in the next rack; returns its number."""

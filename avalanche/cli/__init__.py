@@ -15,7 +15,9 @@ from importlib import import_module
 from avalanche import __version__
 from avalanche.errors import AvalancheError
 
-NOUNS = ("init", "frontend", "tracker", "dist", "appliance", "host", "attr", "order", "profile", "kickstart", "graph")
+NOUNS = (
+    "init", "frontend", "tracker", "dist", "appliance", "host", "attr", "order", "ethers", "profile", "kickstart", "graph",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
