@@ -330,11 +330,15 @@ class Cluster:
         if host.address:
             own["hostaddr"] = host.address
         rows = [Attribute(name, value, "intrinsic") for name, value in own.items()]
-        owners = {"global": "", "os": host.os, "appliance": host.appliance, "rack": str(host.rack), "host": host.name}
-        for scope, owner in owners.items():
+        for scope, owner in _owners(host).items():
             found = self._settings.get((scope, owner), ())
             rows += [Attribute(row.name, row.value, scope, row.secret) for row in found]
         return Attributes(rows)
+
+    def setting(self, host: Host, scope: str, name: str) -> Setting | None:
+        """Where a host's attribute is set at a scope; None for an intrinsic one, which nobody set."""
+        found = self._settings.get((scope, _owners(host).get(scope, "")), ())
+        return next((setting for setting in found if setting.name == name), None)
 
     @cached_property
     def _by_alias(self) -> dict[str, str]:
@@ -354,6 +358,11 @@ class Cluster:
         for setting in self.settings:
             found.setdefault((setting.scope, setting.owner), []).append(setting)
         return found
+
+
+def _owners(host: Host) -> dict[str, str]:
+    """Who a host is at each scope, weakest first."""
+    return {"global": "", "os": host.os, "appliance": host.appliance, "rack": str(host.rack), "host": host.name}
 
 
 def intrinsic_attributes(*, release: str, distribution: str, frontend: str | None = None) -> dict[str, str]:

@@ -169,6 +169,23 @@ class Order:
         order = replace(order, attempts=(*order.attempts[:-1], ended))
         return replace(order, closed="done", closed_at=now) if done.status == "ok" else order
 
+    def change(
+        self, now: float, *, seconds: float | None = None, limit: int | None = None, plane: str | None = None
+    ) -> Order:
+        """Change how long a live order lives from now, how many attempts it has in all, or how its packages travel.
+
+        Raises:
+            OrderRefused: the order is not live.
+            ClusterError: a value is out of range.
+        """
+        self.admit(now)
+        return replace(
+            self,
+            expires=self.expires if seconds is None else now + seconds,
+            limit=self.limit if limit is None else limit,
+            plane=self.plane if plane is None else plane,
+        )
+
     def cancel(self, now: float) -> Order:
         """Withdraw the permission.
 

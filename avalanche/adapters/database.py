@@ -80,6 +80,12 @@ class Database:
         """How messages name it."""
         return name_of(self.where)
 
+    @property
+    def engine_name(self) -> str:
+        """``sqlite``, ``mariadb`` or ``mysql``; what the server says once somebody has asked it."""
+        dialect = self._engine.dialect
+        return "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
+
     @classmethod
     def open(cls, where: Where, *, author: str | None = None) -> Database:
         """Open a database that ``avalanche init`` made.

@@ -177,8 +177,9 @@ def translated(where: Where) -> Iterator[None]:
 
 def _explained(original: BaseException | None) -> tuple[type[DatabaseUnavailable], str]:
     arguments: tuple[object, ...] = getattr(original, "args", ())
-    if len(arguments) == 2 and isinstance(arguments[0], int):
-        number, text = arguments
+    number = arguments[0] if len(arguments) == 2 else None
+    if isinstance(number, int):
+        text = arguments[1]
         # The driver repeats the system's words in brackets: Can't connect to ... ([Errno 111] Connection refused)
         line = re.sub(r"\s+", " ", str(text)).strip()
         remedy = _REMEDIES.get(number)

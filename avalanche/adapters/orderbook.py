@@ -15,6 +15,7 @@ from sqlalchemy import Row, insert, select, update
 
 from avalanche.adapters import schema
 from avalanche.adapters.database import Transaction
+from avalanche.adapters.transaction import chunks
 from avalanche.errors import OrderRefused
 from avalanche.messages import Scalar
 from avalanche.orders import Attempt, Order
@@ -86,6 +87,15 @@ def all_orders(transaction: Transaction) -> list[Order]:
     return _orders(transaction, sa.true())
 
 
+def live_orders(transaction: Transaction, hosts: Sequence[str], now: float) -> list[Order]:
+    """Read the live orders of some hosts."""
+    found = []
+    for some in chunks(hosts):
+        mine = schema.hosts.c.name.in_(some) & schema.orders.c.closed.is_(None)
+        found += [order for order in _orders(transaction, mine) if order.state(now) == "live"]
+    return found
+
+
 def save_order(transaction: Transaction, before: Order, after: Order) -> None:
     """Store what the automaton made of an order: its closing, and attempts that are new or ended."""
     if after is before:
@@ -111,6 +121,14 @@ def save_order(transaction: Transaction, before: Order, after: Order) -> None:
             table = schema.attempts
             change = update(table).where(table.c.order_id == after.id, table.c.number == number)
             run(change.values(ended=attempt.ended, done=attempt.done))
+
+
+def change_order(transaction: Transaction, order: Order) -> None:
+    """Store what an administrator changed of a live order: its end, its attempts, its plane."""
+    values = {"expires": order.expires, "attempts": order.limit, "plane": order.plane}
+    transaction.connection.execute(update(schema.orders).where(schema.orders.c.id == order.id).values(values))
+    transaction.record("order set", [order.host], order=order.id, **values)
+    transaction.bump_orders()
 
 
 def add_events(transaction: Transaction, events: Sequence[TimelineEvent]) -> int:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, insert, select, update
 
 from avalanche.adapters import schema
+from avalanche.adapters.engine import DatabaseUnavailable
 
 T = TypeVar("T")
 
@@ -35,8 +36,14 @@ class Verbs:
         return self.revisions()[0]
 
     def revisions(self) -> tuple[int, int]:
-        """The revisions of the inventory and of the orders."""
-        row = self.connection.execute(_REVISIONS).one()
+        """The revisions of the inventory and of the orders.
+
+        Raises:
+            DatabaseUnavailable: everything was moved to another database.
+        """
+        row = self.connection.execute(_REVISIONS).first()
+        if row is None:
+            raise DatabaseUnavailable("the database was moved; restart with the new avalanche.toml")
         return int(row[0]), int(row[1])
 
     def bump_orders(self) -> None:

@@ -16,13 +16,17 @@ from avalanche import __version__
 from avalanche.errors import AvalancheError
 
 NOUNS = (
-    "init", "frontend", "tracker", "dist", "appliance", "host", "attr", "order", "ethers", "profile", "kickstart", "graph",
+    "init", "frontend", "tracker", "dist", "roll", "appliance", "membership", "network", "host", "attr", "order",
+    "ethers", "profile", "kickstart", "graph", "database", "audit",
 )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status. Wrong usage ends the program with status 2."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(parser)
+    arguments = parser.parse_args(argv)
     try:
         status: int | None = arguments.run(arguments)
         sys.stdout.flush()
@@ -47,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     for noun in NOUNS:
         import_module(f"avalanche.cli.{noun}").register(nouns)
     return parser
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that wants to complete a word, and end; see docs/decisions/0080."""
+    import argcomplete
+
+    argcomplete.autocomplete(parser)
 
 
 def _fail(reason: str) -> int:

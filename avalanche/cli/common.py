@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from avalanche.adapters.state import State
+from avalanche.config import split_database_url
+from avalanche.errors import ConfigError
 
 if TYPE_CHECKING:
     from avalanche.adapters.database import Database
@@ -74,22 +77,46 @@ def opened_database(arguments: argparse.Namespace) -> Iterator[Database]:
         database.close()
 
 
+def split_url(url: str, *, what: str) -> tuple[str, str | None]:
+    """Part the address of a database that a command was given from its password; ``-`` reads it from standard input.
+
+    Raises:
+        ConfigError: it is none. The line shows nothing of it.
+    """
+    if url == "-":
+        url = sys.stdin.readline().strip()
+    try:
+        plain, password = split_database_url(url)
+    except ValueError as error:
+        raise ConfigError(f"{what}: {error}") from None
+    return plain, unquote(password) if password is not None else None
+
+
 def print_json(value: Any) -> None:
     """Print facts for a program."""
     print(json.dumps(value, indent=1))
 
 
 def print_rows(
-    arguments: argparse.Namespace, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, none: str
+    arguments: argparse.Namespace,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    none: str,
+    heads: Sequence[str] | None = None,
 ) -> None:
-    """Print rows as JSON or as a table of ``columns``; ``none`` is what a person reads when there are none."""
+    """Print rows as JSON or as a table of ``columns``; ``none`` is what a person reads when there are none.
+
+    Args:
+        heads: what stands above the columns, if not their names.
+    """
     if arguments.json:
         print_json(list(rows))
         return
     if not rows:
         print(none, file=sys.stderr)
         return
-    lines = [[name.upper().replace("_", " ") for name in columns]]
+    lines = [[visible(name).upper().replace("_", " ") for name in heads or columns]]
     lines += [[_cell(row[name]) for name in columns] for row in rows]
     widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
     for line in lines:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from avalanche.cli.common import (
     print_rows,
     state_of,
 )
-from avalanche.cluster import Host, Interface
+from avalanche.cluster import Distribution, Host, Interface
 from avalanche.errors import AvalancheError, ClusterError
 
 if TYPE_CHECKING:
@@ -32,7 +33,17 @@ EXAMPLE_CARD = Interface("00:00:5e:00:53:01", "192.0.2.1")  # reserved for examp
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     """Add the verbs."""
-    verbs = add_noun(nouns, "dist", "distributions: import, list, show, check, remove")
+    verbs = add_noun(nouns, "dist", "distributions: add, import, set, list, show, check, remove, forget")
+    for verb, run, help in (
+        ("add", _add, "tell the inventory of a distribution, so that memberships can name it; import does it too"),
+        ("set", _set, "change what the inventory says about a distribution"),
+    ):
+        parser = add_command(verbs, verb, run, help)
+        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("--os-release", metavar="TEXT", help="what it is a release of, for people")
+        parser.add_argument("--lang", metavar="LANG", help="its language, for people")
+    forget = add_command(verbs, "forget", _forget, "take a distribution that no membership names out of the inventory")
+    forget.add_argument("name", metavar="NAME")
     import_ = add_command(verbs, "import", _import, "make a folder of RPMs the current generation of a distribution")
     import_.add_argument("name", metavar="NAME")
     import_.add_argument("folder", metavar="FOLDER", type=Path)
@@ -52,6 +63,28 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     remove.add_argument("generation", metavar="GENERATION")
 
 
+def _add(arguments: argparse.Namespace) -> None:
+    distribution = Distribution(arguments.name, arguments.os_release or "", arguments.lang or "")
+    with opened_database(arguments) as database, database.transaction() as transaction:
+        transaction.add_distribution(distribution)
+    print_facts(arguments, asdict(distribution))
+
+
+def _set(arguments: argparse.Namespace) -> None:
+    fields = {"os_release": arguments.os_release, "lang": arguments.lang}
+    given = {field: value for field, value in fields.items() if value is not None}
+    with opened_database(arguments) as database, database.transaction() as transaction:
+        distribution = replace(transaction.cluster().distribution(arguments.name), **given)
+        transaction.set_distribution(distribution)
+    print_facts(arguments, asdict(distribution))
+
+
+def _forget(arguments: argparse.Namespace) -> None:
+    with opened_database(arguments) as database, database.transaction() as transaction:
+        transaction.remove_distribution(arguments.name)
+    print_facts(arguments, {"forgotten": arguments.name})
+
+
 def _import(arguments: argparse.Namespace) -> None:
     with _progress() as progress:
         generation = _distributions(arguments).import_folder(
@@ -62,6 +95,10 @@ def _import(arguments: argparse.Namespace) -> None:
             allow_unsigned=arguments.allow_unsigned,
             progress=progress,
         )
+    with opened_database(arguments) as database, database.transaction() as transaction:
+        if arguments.name not in transaction.distributions():
+            transaction.add_distribution(Distribution(arguments.name))
+        transaction.record("dist import", [arguments.name], generation=generation.id)
     print_facts(arguments, _facts(generation, current=generation.id))
 
 

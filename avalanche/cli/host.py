@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from avalanche.cli import interface
 from avalanche.cli.common import (
     Nouns,
     add_command,
@@ -17,72 +21,213 @@ from avalanche.cli.common import (
     visible,
     when,
 )
+from avalanche.cli.selection import add_hosts, check_selection, complete_host, selected
 from avalanche.cluster import Host, Interface
+from avalanche.errors import ClusterError, ConfigError
 from avalanche.names import check_host_name, numbers_of, parse_ip, parse_mac
+
+COLUMNS = ("host", "membership", "rack", "rank", "mac", "ip", "locked")
 
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     """Add the verbs."""
-    verbs = add_noun(nouns, "host", "machines: add, list, show, remove, events")
-    add = add_command(verbs, "add", _add, "register a machine")
-    add.add_argument("name", metavar="HOST")
+    verbs = add_noun(
+        nouns, "host", "machines: add, list, show, set, rename, remove, lock, unlock, import, events, interface, alias"
+    )
+    _register_changes(verbs)
+    list_ = add_command(verbs, "list", _list, "list machines, by default all")
+    add_hosts(list_, all_by_default=True)
+    add_hosts(add_command(verbs, "show", _show, "show machines and their orders"))
+    events = add_command(verbs, "events", _events, "print a machine's timeline")
+    events.add_argument("name", metavar="HOST").completer = complete_host  # type: ignore[attr-defined]
+    interface.register(verbs)
+
+
+def _register_changes(verbs: Nouns[argparse.ArgumentParser]) -> None:
+    add = add_command(verbs, "add", _add, "register machines")
+    add.add_argument("name", metavar="HOST", help="a name, or a node set like compute-0-[0-31]")
     add.add_argument("--mac", help="MAC of the card it boots from")
     add.add_argument("--ip", metavar="ADDRESS", help="address it installs with")
-    add.add_argument("--appliance", default="compute", help="kind of host (default: compute)")
-    add.add_argument("--rack", type=int, help="default: from a name like compute-RACK-RANK, else 0")
-    add.add_argument("--rank", type=int, help="default: from a name like compute-RACK-RANK, else 0")
-    add_command(verbs, "list", _list, "list the machines")
-    for verb, run, help in (
-        ("show", _show, "show a machine and its orders"),
-        ("remove", _remove, "forget a machine, its attributes, orders and events"),
-        ("events", _events, "print a machine's timeline"),
-    ):
-        add_command(verbs, verb, run, help).add_argument("name", metavar="HOST")
+    add.add_argument("--device", metavar="DEVICE", help="that card's name in the system, like eno1")
+    add.add_argument("--network", metavar="NETWORK", help="the network that card is in")
+    add.add_argument("--alias", action="append", default=[], metavar="NAME", help="another name; repeatable")
+    _add_fields(add)
+    set_ = add_command(verbs, "set", _set, "change machines, all of them or none")
+    add_hosts(set_)
+    _add_fields(set_)
+    rename = add_command(verbs, "rename", _rename, "give a machine another name; its attributes and orders go with it")
+    rename.add_argument("name", metavar="HOST").completer = complete_host  # type: ignore[attr-defined]
+    rename.add_argument("to", metavar="NEW")
+    add_hosts(add_command(verbs, "remove", _remove, "forget machines, their attributes, orders and events"))
+    lock = add_command(verbs, "lock", _lock, "refuse changes and orders for machines until they are unlocked")
+    add_hosts(lock)
+    lock.add_argument("--reason", default="", metavar="TEXT", help="what others are told")
+    add_hosts(add_command(verbs, "unlock", _unlock, "permit changes and orders again"))
+    import_ = add_command(verbs, "import", _import, "add and change machines as a CSV or YAML file says: all or none")
+    import_.add_argument("file", type=Path, metavar="FILE", help="'-' reads CSV from standard input")
+    import_.add_argument("--dry-run", action="store_true", help="only print what would change")
+
+
+def _add_fields(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--appliance", help="kind of host; its first membership (default of add: compute)")
+    parser.add_argument("--membership", help="named group of hosts")
+    parser.add_argument("--rack", type=int, help="default of add: from a name like compute-RACK-RANK, else 0")
+    parser.add_argument("--rank", type=int, help="default of add: from a name like compute-RACK-RANK, else 0")
+    parser.add_argument("--cpus", type=int, help="how many processors it has")
+    parser.add_argument("--arch", help="its architecture (default of add: x86_64)")
+    parser.add_argument("--os", help="its operating system (default of add: linux)")
+    parser.add_argument("--runaction", metavar="ACTION", help="the boot action that runs its system")
+    parser.add_argument("--installaction", metavar="ACTION", help="the boot action that installs it")
+    parser.add_argument("--comment", metavar="TEXT", help="a line for people")
+
+
+def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = ("membership", "rack", "rank", "cpus", "arch", "os", "runaction", "installaction", "comment")
+    found = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if arguments.appliance is not None:
+        found = {"membership": ""} | found | {"appliance": arguments.appliance}
+    elif arguments.membership is not None:
+        found["appliance"] = ""
+    return found
 
 
 def _add(arguments: argparse.Namespace) -> None:
-    rack, rank = numbers_of(arguments.name)
+    from avalanche.adapters.nodesets import expand_names
+
+    names = [arguments.name] if "[" not in arguments.name else expand_names(arguments.name)
     mac = parse_mac(arguments.mac) if arguments.mac else None
     ip = parse_ip(arguments.ip) if arguments.ip else None
-    host = Host(
-        name=check_host_name(arguments.name),
-        appliance=arguments.appliance,
-        rack=rack if arguments.rack is None else arguments.rack,
-        rank=rank if arguments.rank is None else arguments.rank,
-        interfaces=(Interface(mac, ip),) if mac or ip else (),
-    )
+    if len(names) > 1 and (mac or ip or arguments.alias):
+        raise ClusterError(f"{arguments.name} is {len(names)} hosts; a MAC, an address or an alias belongs to one")
+    card = mac or ip or arguments.device
+    cards = (Interface(mac, ip, arguments.device, arguments.network),) if card else ()
+    fields = {"appliance": "compute"} | _fields(arguments)
+    hosts = []
+    for name in names:
+        rack, rank = numbers_of(check_host_name(name))
+        numbered: dict[str, Any] = {"rack": rack, "rank": rank} | fields
+        hosts.append(Host(name=name, interfaces=cards, aliases=tuple(arguments.alias), **numbered))
     with opened_database(arguments) as database, database.transaction() as transaction:
-        transaction.add_host(host)
-    print_facts(arguments, _facts(host))
+        added = transaction.add_hosts(hosts)
+    if len(added) == 1:
+        print_facts(arguments, _facts(added[0]))
+    else:
+        print_rows(arguments, [_row(host) for host in added], COLUMNS, none="")
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    with opened_database(arguments) as database, database.snapshot() as transaction:
-        cluster = transaction.cluster()
-    rows = [_facts(host) for host in cluster.hosts.values()]
-    columns = ("host", "appliance", "rack", "rank", "mac", "ip")
-    print_rows(arguments, rows, columns, none="no host; add one: avalanche host add HOST --mac MAC --ip ADDRESS")
+    check_selection(arguments)
+    with opened_database(arguments) as database:
+        with database.snapshot() as transaction:
+            cluster = transaction.cluster()
+        rows = [_row(host) for host in selected(arguments, database, cluster)]
+    print_rows(arguments, rows, COLUMNS, none="no host; add one: avalanche host add HOST --mac MAC --ip ADDRESS")
 
 
 def _show(arguments: argparse.Namespace) -> None:
     from avalanche.adapters import orderbook
 
-    with opened_database(arguments) as database, database.snapshot() as transaction:
-        host = transaction.cluster().host(arguments.name)
-        orders = orderbook.orders_of(transaction, host.name)
+    check_selection(arguments)
+    with opened_database(arguments) as database:
+        with database.snapshot() as transaction:
+            cluster = transaction.cluster()
+        hosts = selected(arguments, database, cluster)
+        with database.snapshot() as transaction:
+            orders = {host.name: orderbook.orders_of(transaction, host.name) for host in hosts}
     now = time.time()
-    facts = _facts(host)
-    if arguments.json:
-        facts["orders"] = [{"order": order.id, "state": order.state(now)} for order in orders]
-    else:
-        facts["orders"] = [f"{order.id} {order.state(now)}" for order in orders]
-    print_facts(arguments, facts)
+    found = []
+    for host in hosts:
+        facts = _facts(host)
+        if arguments.json:
+            facts["orders"] = [{"order": order.id, "state": order.state(now)} for order in orders[host.name]]
+        else:
+            facts["interfaces"] = [interface.text(card) for card in host.interfaces]
+            facts["orders"] = [f"{order.id} {order.state(now)}" for order in orders[host.name]]
+        found.append(facts)
+    if len(found) > 1 and arguments.json:
+        print_json(found)
+        return
+    for number, facts in enumerate(found):
+        if number:
+            print()
+        print_facts(arguments, facts)
+
+
+def _set(arguments: argparse.Namespace) -> None:
+    fields = _fields(arguments)
+    if not fields:
+        arguments.usage_error("say what to change, like --rack 1")
+    check_selection(arguments)
+    with opened_database(arguments) as database, database.transaction() as transaction:
+        hosts = selected(arguments, database, transaction.cluster())
+        changed = transaction.change_hosts([(host, replace(host, **fields)) for host in hosts])
+        names = [host.name for host in hosts]
+        rows = [_row(host) for host in transaction.hosts(names).values()]
+    if not changed:
+        print("nothing to change", file=sys.stderr)
+    print_rows(arguments, rows, COLUMNS, none="")
+
+
+def _rename(arguments: argparse.Namespace) -> None:
+    with opened_database(arguments) as database, database.transaction() as transaction:
+        host = transaction.cluster().find(arguments.name)
+        transaction.change_hosts([(host, replace(host, name=check_host_name(arguments.to)))], action="host rename")
+    print_facts(arguments, {"renamed": host.name, "to": arguments.to})
 
 
 def _remove(arguments: argparse.Namespace) -> None:
+    _change_named(arguments, "removed", lambda transaction, names: transaction.remove_hosts(names))
+
+
+def _lock(arguments: argparse.Namespace) -> None:
+    from avalanche.adapters import orderbook
+
+    def lock(transaction: Any, names: list[str]) -> None:
+        live = orderbook.live_orders(transaction, names, transaction.now)
+        if live:
+            order = live[0]
+            cancel = f"cancel it first: avalanche order cancel {order.id}"
+            raise ClusterError(f"{order.host} has the live order {order.id}; {cancel}")
+        transaction.lock_hosts(names, arguments.reason)
+
+    _change_named(arguments, "locked", lock)
+
+
+def _unlock(arguments: argparse.Namespace) -> None:
+    _change_named(arguments, "unlocked", lambda transaction, names: transaction.unlock_hosts(names))
+
+
+def _change_named(arguments: argparse.Namespace, done: str, change: Any) -> None:
+    check_selection(arguments)
     with opened_database(arguments) as database, database.transaction() as transaction:
-        transaction.remove_host(arguments.name)
-    print_facts(arguments, {"removed": arguments.name})
+        names = [host.name for host in selected(arguments, database, transaction.cluster())]
+        change(transaction, names)
+    print_facts(arguments, {done: names if len(names) > 1 else names[0]})
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from avalanche.hostfile import parse_hosts, plan_import
+
+    file = str(arguments.file)
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else arguments.file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+    entries = parse_hosts(data, file=file)
+    with opened_database(arguments) as database, database.transaction() as transaction:
+        plan = plan_import(transaction.cluster(), entries, file=file)
+        if not arguments.dry_run:
+            transaction.change_hosts(plan.changed, action="host import")
+            transaction.add_hosts(plan.added)
+    lines = list(plan.lines())
+    if arguments.json:
+        told = {"added": [host.name for host in plan.added], "changed": [after.name for _, after in plan.changed]}
+        print_json(told | {"same": plan.same, "dry_run": arguments.dry_run, "lines": lines})
+        return
+    for line in lines:
+        print(visible(line))
+    would = "would be " if arguments.dry_run else ""
+    print(f"{len(plan.added)} {would}added, {len(plan.changed)} {would}changed, {plan.same} as they are")
 
 
 def _events(arguments: argparse.Namespace) -> None:
@@ -103,12 +248,28 @@ def _events(arguments: argparse.Namespace) -> None:
             print(" " * (len(head) + 2) + visible(line))
 
 
-def _facts(host: Host) -> dict[str, Any]:
+def _row(host: Host) -> dict[str, Any]:
     return {
         "host": host.name,
         "appliance": host.appliance,
+        "membership": host.membership,
         "rack": host.rack,
         "rank": host.rank,
         "mac": host.mac,
         "ip": host.address,
+        "locked": host.lock is not None,
+    }
+
+
+def _facts(host: Host) -> dict[str, Any]:
+    return _row(host) | {
+        "cpus": host.cpus,
+        "arch": host.arch,
+        "os": host.os,
+        "runaction": host.runaction,
+        "installaction": host.installaction,
+        "comment": host.comment,
+        "aliases": list(host.aliases),
+        "interfaces": [interface.facts(card) for card in host.interfaces],
+        "lock": {"by": host.lock.by, "at": when(host.lock.at), "why": host.lock.why} if host.lock else None,
     }

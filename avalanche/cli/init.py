@@ -6,13 +6,12 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from urllib.parse import unquote
 
 from avalanche.adapters.files import write_whole
 from avalanche.adapters.state import State
-from avalanche.cli.common import Nouns, add_command, print_json, state_of
+from avalanche.cli.common import Nouns, add_command, print_json, split_url, state_of
 from avalanche.cluster import DEFAULT_ATTRIBUTES, Appliance, Distribution, Setting
-from avalanche.config import RELEASES, Config, check_address, parse_config, split_database_url
+from avalanche.config import RELEASES, Config, check_address, parse_config
 from avalanche.errors import ConfigError
 
 DEFAULT_APPLIANCE = Appliance("compute", "compute")
@@ -96,7 +95,7 @@ def _config(state: State, arguments: argparse.Namespace, made: list[str], kept: 
         addresses = [check_address(address) for address in arguments.address]
     except ValueError as error:
         raise ConfigError(f"--address: {error}") from error
-    url, password = _split(arguments.database or "")
+    url, password = split_url(arguments.database, what="--database") if arguments.database else ("", None)
     text = _CONFIG.format(
         address=_toml(addresses),
         database=_toml(url),
@@ -113,21 +112,8 @@ def _config(state: State, arguments: argparse.Namespace, made: list[str], kept: 
     return config
 
 
-def _split(url: str) -> tuple[str, str | None]:
-    """A database's address as avalanche.toml has it, and its password."""
-    if url == "-":
-        url = sys.stdin.readline().strip()
-    if url == "":
-        return "", None
-    try:
-        plain, password = split_database_url(url)
-    except ValueError as error:
-        raise ConfigError(f"--database: {error}") from None
-    return plain, unquote(password) if password is not None else None
-
-
 def _check_same_database(state: State, config: Config, url: str) -> None:
-    if _split(url)[0] != config.database.url:
+    if split_url(url, what="--database")[0] != config.database.url:
         raise ConfigError(
             f"{state.config_file} names another database; avalanche database move --to URL takes everything along"
         )

@@ -6,7 +6,7 @@ import argparse
 import re
 import secrets
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avalanche.cli.common import (
     Nouns,
@@ -18,18 +18,22 @@ from avalanche.cli.common import (
     state_of,
     when,
 )
+from avalanche.cli.selection import add_hosts, check_selection, selected
 from avalanche.errors import ClusterError
 from avalanche.orders import PLANES, Order
+
+if TYPE_CHECKING:
+    from avalanche.adapters.database import Transaction
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     """Add the verbs."""
-    verbs = add_noun(nouns, "order", "install orders: create, list, show, cancel")
+    verbs = add_noun(nouns, "order", "install orders: create, list, show, set, cancel")
     help = "permit hosts to be installed, after compiling their profiles and solving their packages"
     create = add_command(verbs, "create", _create, help)
-    create.add_argument("hosts", nargs="+", metavar="HOST")
+    add_hosts(create)
     create.add_argument("--expires", type=_duration, default="4h", metavar="TIME", help="life, like 30m, 4h, 2d")
     create.add_argument("--attempts", type=int, default=3, help="how often it may boot into the installer (3)")
     create.add_argument("--plane", choices=PLANES, default=PLANES[0], help="how packages travel (default %(default)s)")
@@ -37,6 +41,11 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
         "--live", action="store_true", help="live ones only"
     )
     add_command(verbs, "show", _show, "show an order and its attempts").add_argument("order", metavar="ORDER")
+    set_ = add_command(verbs, "set", _set, "change a live order")
+    set_.add_argument("order", metavar="ORDER|HOST", help="an order's id, or a host: its live order")
+    set_.add_argument("--expires", type=_duration, metavar="TIME", help="from now, like 30m, 4h, 2d")
+    set_.add_argument("--attempts", type=int, help="how often it may boot into the installer, in all")
+    set_.add_argument("--plane", choices=PLANES, help="how packages travel")
     cancel = add_command(verbs, "cancel", _cancel, "withdraw an order")
     cancel.add_argument("order", metavar="ORDER|HOST", help="an order's id, or a host: its live order")
 
@@ -53,6 +62,7 @@ def _create(arguments: argparse.Namespace) -> None:
     from avalanche.adapters.distributions import Distributions
     from avalanche.cli.plan import make_planner
 
+    check_selection(arguments)
     state = state_of(arguments)
     distributions = Distributions(state.root)
     planner = make_planner(state, state.config(), distributions)
@@ -60,8 +70,9 @@ def _create(arguments: argparse.Namespace) -> None:
     with opened_database(arguments) as database:
         with database.snapshot() as transaction:
             cluster = transaction.cluster()
+        names = [host.name for host in selected(arguments, database, cluster)]
         orders = []
-        for name in dict.fromkeys(arguments.hosts):
+        for name in names:
             # Whatever is wrong with a host's profile or packages is said here, before any host starts.
             attributes, compiled = planner.profile_of(cluster, name)
             generation = distributions.current(attributes["distribution"])
@@ -107,21 +118,42 @@ def _show(arguments: argparse.Namespace) -> None:
     print_facts(arguments, facts)
 
 
+def _set(arguments: argparse.Namespace) -> None:
+    from avalanche.adapters import orderbook
+
+    with opened_database(arguments) as database, database.transaction() as transaction:
+        before = _live(transaction, arguments.order)
+        transaction.check_unlocked([before.host])
+        after = before.change(
+            transaction.now, seconds=arguments.expires, limit=arguments.attempts, plane=arguments.plane
+        )
+        orderbook.change_order(transaction, after)
+    print_facts(arguments, _row(after, transaction.now))
+
+
 def _cancel(arguments: argparse.Namespace) -> None:
     from avalanche.adapters import orderbook
 
-    now = time.time()
     with opened_database(arguments) as database, database.transaction() as transaction:
-        order = orderbook.find_order(transaction, arguments.order)
-        if order is None:
-            orders = orderbook.orders_of(transaction, transaction.cluster().host(arguments.order).name)
-            live = [order for order in orders if order.state(now) == "live"]
-            if not live:
-                raise ClusterError(f"{arguments.order} has no live order")
-            order = live[0]
-        cancelled = order.cancel(now)
+        order = _live(transaction, arguments.order)
+        cancelled = order.cancel(transaction.now)
         orderbook.save_order(transaction, order, cancelled)
-    print_facts(arguments, _row(cancelled, now))
+        transaction.record("order cancel", [order.host], order=order.id)
+    print_facts(arguments, _row(cancelled, transaction.now))
+
+
+def _live(transaction: Transaction, text: str) -> Order:
+    """The order of an id, or the live order of a host."""
+    from avalanche.adapters import orderbook
+
+    order = orderbook.find_order(transaction, text)
+    if order is not None:
+        return order
+    host = transaction.cluster().find(text).name
+    live = orderbook.live_orders(transaction, [host], transaction.now)
+    if not live:
+        raise ClusterError(f"{host} has no live order")
+    return live[0]
 
 
 def _row(order: Order, now: float) -> dict[str, Any]:

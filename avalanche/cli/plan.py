@@ -25,14 +25,25 @@ def intrinsic_of(config: Config) -> dict[str, str]:
 
 
 def rolls_of(state: State, config: Config) -> tuple[Path, ...]:
-    """The roll folders of a frontend. Relative ones are meant from where the settings are.
+    """The roll folders of a frontend: those of its settings, then those of its inventory that are enabled.
+
+    Relative ones are meant from where the settings are.
 
     Raises:
         ConfigError: none is configured.
+        DatabaseUnavailable: the inventory cannot be read now.
     """
+    from avalanche.adapters.database import Database
+
     if not config.frontend.rolls:
         raise ConfigError(f"{state.config_file}: frontend.rolls is empty; name the folder of the base roll")
-    return tuple(state.root / folder for folder in config.frontend.rolls)
+    database = Database.open(state.database())
+    try:
+        with database.snapshot() as transaction:
+            added = [roll.folder for roll in transaction.rolls() if roll.enabled]
+    finally:
+        database.close()
+    return tuple(state.root / folder for folder in (*config.frontend.rolls, *added))
 
 
 def make_planner(state: State, config: Config, distributions: Distributions) -> Planner:

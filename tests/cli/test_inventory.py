@@ -23,10 +23,17 @@ def facts(*arguments: object) -> object:
 
 def test_a_host_is_added_shown_listed_and_removed() -> None:
     added = facts("host", "add", "compute-2-7", "--mac", MAC.upper().replace(":", "-"), "--ip", "10.1.1.10")
-    wanted = {"host": "compute-2-7", "appliance": "compute", "rack": 2, "rank": 7, "mac": MAC, "ip": "10.1.1.10"}
-    assert added == wanted
-    assert facts("host", "list") == [wanted]
-    assert facts("host", "show", "compute-2-7") == wanted | {"orders": []}
+    row = {
+        "host": "compute-2-7", "appliance": "compute", "membership": "Compute", "rack": 2, "rank": 7, "mac": MAC,
+        "ip": "10.1.1.10", "locked": False,
+    }  # fmt: skip
+    more = {
+        "cpus": 1, "arch": "x86_64", "os": "linux", "runaction": "os", "installaction": "install", "comment": "",
+        "aliases": [], "interfaces": [{"mac": MAC, "ip": "10.1.1.10"}], "lock": None,
+    }  # fmt: skip
+    assert added == row | more
+    assert facts("host", "list") == [row]
+    assert facts("host", "show", "compute-2-7") == row | more | {"orders": []}
     avalanche("host", "remove", "compute-2-7")
     assert facts("host", "list") == []
 
@@ -34,7 +41,7 @@ def test_a_host_is_added_shown_listed_and_removed() -> None:
 def test_a_person_reads_a_table() -> None:
     avalanche("host", "add", "login", "--rack", "9", "--rank", "3")
     assert avalanche("host", "list") == (
-        "HOST   APPLIANCE  RACK  RANK  MAC  IP\nlogin  compute    9     3     -    -\n"
+        "HOST   MEMBERSHIP  RACK  RANK  MAC  IP  LOCKED\nlogin  Compute     9     3     -    -   no\n"
     )
 
 
@@ -93,10 +100,11 @@ def test_wrong_usage_is_status_2(arguments: tuple[str, ...]) -> None:
 def test_an_appliance_names_the_graph_node_it_starts_at() -> None:
     avalanche("appliance", "add", "gpu")
     avalanche("appliance", "add", "login", "--root", "compute")
-    assert facts("appliance", "list") == [
-        {"appliance": "compute", "root": "compute", "hosts": 0},
-        {"appliance": "gpu", "root": "gpu", "hosts": 0},
-        {"appliance": "login", "root": "compute", "hosts": 0},
+    rows = facts("appliance", "list")
+    assert [(row["appliance"], row["root"], row["memberships"], row["hosts"]) for row in rows] == [  # type: ignore[attr-defined]
+        ("compute", "compute", ["Compute"], 0),
+        ("gpu", "gpu", ["Gpu"], 0),
+        ("login", "compute", ["Login"], 0),
     ]
 
 
