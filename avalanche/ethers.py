@@ -35,6 +35,8 @@ REASONS = {
     "paused": "the operator has paused registration",
     "enough": "as many hosts as asked for are registered",
     "full": "too many machines wait already",
+    "refused": "it was to be registered and could not be; says why",
+    "asked": "it asked the frontend for a kickstart and is no host",
 }
 """Every code a verdict may have, and what it means; docs/insert-ethers.md lists them."""
 

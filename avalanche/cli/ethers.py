@@ -290,7 +290,9 @@ def _network(arguments: argparse.Namespace, cluster: Cluster) -> Network | None:
     elif arguments.record_only or arguments.replace:
         return None
     elif not cluster.networks:
-        raise ConfigError(f"there is no network to give addresses from: avalanche network add {PRIVATE} --subnet 10.1.0.0/16")
+        raise ConfigError(
+            f"there is no network to give addresses from: avalanche network add {PRIVATE} --subnet 10.1.0.0/16"
+        )
     else:
         raise ConfigError(f"say where addresses come from: --network, one of: {', '.join(cluster.networks)}")
     if not isinstance(found.addresses, ipaddress.IPv4Network):
