@@ -228,7 +228,10 @@ async def _session(
 
     pressed: list[Session] = []
     # The screen is there before the session, so that what is said while it begins is shown.
-    with Screen(lambda key: pressed[0].press(key)) as screen:  # noqa: PLW0108
+    with Screen(
+        lambda key: pressed[0].press(key),  # noqa: PLW0108 -- it is not there yet
+        lambda: arguments.replace or registrar.peek(),
+    ) as screen:
         pressed.append(make(screen))
         drawing = asyncio.create_task(screen.drawing(), name="screen")
         try:

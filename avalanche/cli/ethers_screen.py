@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.layout import Layout
 from rich.live import Live
 from rich.panel import Panel
@@ -72,12 +72,13 @@ class Screen:
 
     Args:
         press: what to do with a key.
-        console: where to draw; by default the terminal.
+        upcoming: says what the next host will be called.
     """
 
-    def __init__(self, press: Callable[[str], None], *, console: Console | None = None) -> None:
+    def __init__(self, press: Callable[[str], None], upcoming: Callable[[], str]) -> None:
         self._press = press
-        self._console = console or Console()
+        self._upcoming = upcoming
+        self._console = Console()
         self._live = Live(console=self._console, screen=True, auto_refresh=False, transient=True)
         self._facts: Mapping[str, Any] = {}
         self._hosts: dict[str, tuple[NewHost, str]] = {}
@@ -115,10 +116,12 @@ class Screen:
 
     async def drawing(self) -> None:
         """Draw what changed, until cancelled."""
-        size = (0, 0)
+        size = os.terminal_size((0, 0))
         while True:
-            if self._changed or size != self._console.size:
-                size = self._console.size
+            # Asked from the terminal itself: variables of the environment may be older than its window.
+            if self._changed or size != os.get_terminal_size(sys.stdout.fileno()):
+                size = os.get_terminal_size(sys.stdout.fileno())
+                self._console.size = ConsoleDimensions(*size)
                 self._changed = False
                 self._live.update(self.render(), refresh=True)
             await asyncio.sleep(FRAME_SECONDS)
@@ -232,14 +235,15 @@ class Screen:
         text = Text(overflow="ellipsis", no_wrap=True)
         if facts:
             text.append(f"{facts['membership']}", "bold")
-            text.append(f"  {facts['mode']}  next: {facts['next']}  network: {facts['network'] or 'no addresses'}\n")
+            text.append(f"  {facts['mode']}  next: {self._upcoming()}  network: {facts['network'] or 'no addresses'}\n")
             text.append(f"watching: {', '.join(facts['sources'])}")
         return Panel(text, title="insert-ethers", title_align="left")
 
     def _host_panel(self, rows: int) -> Panel:
         table = Table(box=None, expand=True, pad_edge=False)
-        for name, ratio in (("", None), ("HOST", 3), ("MAC", 3), ("ADDRESS", 3), ("STAGE", 2), ("", 7)):
-            table.add_column(name, ratio=ratio, no_wrap=True, overflow="ellipsis")
+        for name, least in (("", 5), ("HOST", 12), ("MAC", 17), ("ADDRESS", 15), ("STAGE", 10)):
+            table.add_column(name, min_width=least, no_wrap=True, overflow="ellipsis")
+        table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
         hosts = list(self._hosts.values())
         last = len(hosts) - self._scroll
         for host, text in hosts[max(0, last - max(1, rows - 2)) : last]:
@@ -250,8 +254,10 @@ class Screen:
 
     def _packet_panel(self, rows: int) -> Panel:
         table = Table(box=None, expand=True, pad_edge=False, show_header=False)
-        for ratio in (None, None, None, None, 3, 5):
-            table.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis")
+        for least in (8, 4, 8, 17):
+            table.add_column(min_width=least, no_wrap=True, overflow="ellipsis")
+        table.add_column(ratio=2, no_wrap=True, overflow="ellipsis")
+        table.add_column(ratio=3, no_wrap=True, overflow="ellipsis")
         for seen, verdict in list(self._packets)[-max(1, rows - 2) :]:
             kind = seen.kind or "?"
             said = " ".join(filter(None, (seen.vendor, seen.hostname, seen.firmware)))

@@ -62,7 +62,7 @@ def _stranger(transaction: Transaction, mac: str) -> tuple[dict[str, Any], Stand
         "uuid": seen.uuid,
         "switch_port": seen.circuit,
     }
-    facts = {"host": None, "mac": mac, **{name: value for name, value in said.items() if value}}
+    facts: dict[str, Any] = {"host": None, "mac": mac, **{name: value for name, value in said.items() if value}}
     facts |= {"first_seen": when(found.first_at), "packets": found.packets}
     return facts, why_stranger(verdict.code, verdict.text, kind=seen.kind or "packet", last_at=seen.at)
 

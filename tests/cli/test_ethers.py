@@ -92,6 +92,7 @@ def test_a_replaced_host_keeps_its_place(tmp_path: Path) -> None:
     ethers("--source", listed(tmp_path, 1, 2))
     assert ethers("--replace", "compute-0-0", "--source", listed(tmp_path, 9)).status == 0
     assert (hosts()["compute-0-0"]["mac"], hosts()["compute-0-0"]["ip"]) == (mac(9), "10.1.255.254")
+    avalanche("order", "cancel", "compute-0-1")
     avalanche("host", "lock", "compute-0-1", "--reason", "burns in")
     result = ethers("--replace", "compute-0-1", "--source", listed(tmp_path, 8))
     assert result.status == 1
@@ -138,10 +139,10 @@ def test_plugins_that_were_not_told_are_told_by_the_next_run(state: State, tmp_p
     (tmp_path / "out").unlink()
     result = ethers("--source", listed(tmp_path, 1))
     assert "compute-0-0 was registered by a run that was ended: plugins are told now" in result.out
-    assert (tmp_path / "out").read_text().splitlines() == ["added compute-0-0", "restart", "done"]
+    assert (tmp_path / "out").read_text().split() == ["added", "compute-0-0", "restart", "done"]
     (tmp_path / "out").unlink()
     ethers("--source", listed(tmp_path, 1))
-    assert (tmp_path / "out").read_text().splitlines() == ["done"]
+    assert (tmp_path / "out").read_text().split() == ["done"]
 
 
 def test_record_only_registers_nobody_and_why_remembers(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_why_says_where_hosts_and_strangers_stand(state: State, tmp_path: Path) 
 
 
 def test_a_host_that_cannot_be_installed_is_said_before_anybody_comes(tmp_path: Path) -> None:
-    avalanche("appliance", "add", "gpu")
+    avalanche("appliance", "add", "gpu", "--root", "nix")
     result = ethers("--membership", "Gpu", "--source", listed(tmp_path, 1))
     assert result.status == 1
     assert "--no-order" in result.err
@@ -199,7 +200,7 @@ def test_a_host_that_cannot_be_installed_is_said_before_anybody_comes(tmp_path: 
         (("--replace", "compute-0-0", "--ipaddr", "10.1.0.1"), "leave --ipaddr out"),
         (("--remove", "nix"), "no host is called 'nix'"),
         (("--staticip",), "takes a terminal"),
-        (("--until", "done"), "--until needs to know of how many"),
+        (("--until", "done", "--source", "none"), "--until needs to know of how many"),
         (("--pool", "x"), "'x' is not a range"),
         (("--source", "smoke"), "'smoke' is no source of sightings; there are: observer"),
         (("--source", "dnsmasq:/nonexistent"), "/nonexistent: No such file or directory; is this the server's log?"),
