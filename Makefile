@@ -34,6 +34,7 @@ artefacts: setup
 
 ## make test-all  make test, then fifty random misfortunes, and the properties with new examples and more of them
 test-all: test
+	AVALANCHE_KILLS=20 $(BIN)/python -m pytest -q tests/adapters/test_registrar_kills.py
 	AVALANCHE_CHAOS=50 $(BIN)/python -m pytest -q tests/integration/test_chaos.py
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile -q --hypothesis-profile=search -m "not lab"
 

@@ -37,7 +37,7 @@ __all__ = ["HEAD", "Database", "DatabaseBusy", "DatabaseUnavailable", "Transacti
 
 log = logging.getLogger(__name__)
 
-HEAD = "0001"
+HEAD = "0002"
 TRIES = 3  # of work that another writer made undone
 
 T = TypeVar("T")

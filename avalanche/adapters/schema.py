@@ -255,3 +255,27 @@ audit = _table(
     Column("detail", LongText, nullable=False),
     Index(None, "subject", "id"),
 )
+
+# Machines that asked for something and are no hosts: what they said about themselves, and why nothing came of it.
+# serial grows with every change, so that a reader finds what is new to it.
+sightings = _table(
+    "av_sightings",
+    Column("mac", String(17), primary_key=True),
+    Column("serial", BigInteger, nullable=False, unique=True),
+    Column("first_at", Double, nullable=False),
+    Column("last_at", Double, nullable=False),
+    Column("packets", BigInteger, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("interface", String(32), nullable=False),
+    Column("address", String(45)),
+    Column("relay", String(45)),
+    Column("vendor", String(255), nullable=False),
+    Column("hostname", String(255), nullable=False),
+    Column("uuid", String(36), nullable=False),
+    Column("firmware", String(64), nullable=False),
+    Column("circuit", String(255), nullable=False),
+    Column("code", String(16), nullable=False),
+    Column("text", LongText, nullable=False),
+    Column("status", Integer),
+)

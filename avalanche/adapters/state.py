@@ -54,6 +54,11 @@ class State:
         return self.root / "swarm.key"
 
     @property
+    def ethers_plugins(self) -> Path:
+        """The folder of executables that insert-ethers calls (docs/insert-ethers.md)."""
+        return self.root / "plugins" / "insert-ethers"
+
+    @property
     def signing_home(self) -> Path:
         """The home of the GPG key that signs repositories."""
         return self.root / "gnupg"

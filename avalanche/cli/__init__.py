@@ -17,7 +17,7 @@ from avalanche.errors import AvalancheError
 
 NOUNS = (
     "init", "frontend", "tracker", "dist", "roll", "appliance", "membership", "network", "host", "attr", "order",
-    "report", "profile", "kickstart", "graph", "database", "audit",
+    "ethers", "report", "profile", "kickstart", "graph", "database", "audit",
 )  # fmt: skip
 
 

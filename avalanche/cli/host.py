@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from avalanche.cli import interface
+from avalanche.cli import interface, why
 from avalanche.cli.common import (
     Nouns,
     add_command,
@@ -32,7 +32,9 @@ COLUMNS = ("host", "membership", "rack", "rank", "mac", "ip", "locked")
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     """Add the verbs."""
     verbs = add_noun(
-        nouns, "host", "machines: add, list, show, set, rename, remove, lock, unlock, import, events, interface, alias"
+        nouns,
+        "host",
+        "machines: add, list, show, set, rename, remove, lock, unlock, import, events, why, interface, alias",
     )
     _register_changes(verbs)
     list_ = add_command(verbs, "list", _list, "list machines, by default all")
@@ -41,6 +43,7 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     events = add_command(verbs, "events", _events, "print a machine's timeline")
     events.add_argument("name", metavar="HOST").completer = complete_host  # type: ignore[attr-defined]
     interface.register(verbs)
+    why.register(verbs)
 
 
 def _register_changes(verbs: Nouns[argparse.ArgumentParser]) -> None:

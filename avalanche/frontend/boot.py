@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 
 from aiohttp import web
 
 from avalanche.adapters import orderbook
 from avalanche.adapters.database import Transaction
+from avalanche.adapters.engine import DatabaseUnavailable
 from avalanche.adapters.orderbook import TimelineEvent
+from avalanche.adapters.sightings import note_sightings
 from avalanche.cluster import Cluster
-from avalanche.errors import AvalancheError, ClusterError, OrderRefused
-from avalanche.frontend.answers import client, line
+from avalanche.errors import AvalancheError, ClusterError, OrderRefused, UnknownHost
+from avalanche.ethers import Sighting, Verdict
+from avalanche.frontend.answers import client, line, status_of
 from avalanche.frontend.services import SERVICES, Services
 from avalanche.log import facts
 from avalanche.messages import StubDocument
@@ -29,6 +33,8 @@ BUNDLE_STREAMS = 8
 """So many hosts get the bundle from here at once; others are sent to hosts that have it, when there are any."""
 ELSEWHERE_SECONDS = 30.0
 ADDRESSES_KEPT = 10_000
+STRANGER_SECONDS = 5.0
+MACS_NOTED = 8  # of one request
 MAC_HEADER = "X-RHN-Provisioning-MAC-"
 
 
@@ -62,9 +68,14 @@ async def get_stub(request: web.Request) -> web.Response:
         except OrderRefused as refusal:
             return host.name, refusal
 
-    host, order = await services.storage.read(find)
+    try:
+        host, order = await services.storage.read(find)
+    except UnknownHost as error:
+        await note_stranger(services, macs, address, str(error))
+        raise
     if isinstance(order, OrderRefused):
-        services.timeline.note(TimelineEvent(host, now, "stub", "failed", f"refused to {address}: {order}"))
+        told = f"refused to {address}: {order}"
+        services.timeline.note(TimelineEvent(host, now, "stub", "failed", told, data={"status": status_of(order)}))
         raise order
     document = StubDocument(
         host=host,
@@ -75,9 +86,28 @@ async def get_stub(request: web.Request) -> web.Response:
         bundle=services.bundle.sha256,
         ca=services.ca,
     )
-    services.timeline.note(TimelineEvent(host, now, "stub", "ok", f"stub served to {address}", order.id))
+    served = f"stub served to {address}"
+    services.timeline.note(TimelineEvent(host, now, "stub", "ok", served, order.id, data={"status": 200}))
     log.info("stub served", extra=facts(host=host, order=order.id, client=address))
     return web.Response(text=render_stub(document), content_type="text/plain", headers={"Cache-Control": "no-store"})
+
+
+async def note_stranger(services: Services, macs: tuple[str, ...], address: str, why: str) -> None:
+    """Remember a machine that asked for a kickstart and is no host, for insert-ethers and ``avalanche host why``.
+
+    It asks again and again, and so may anybody else: one MAC is noted once in a while, and no failure is its concern.
+    """
+    now = services.clock()
+    fresh = [mac for mac in macs[:MACS_NOTED] if now - services.strangers.get(mac, 0.0) >= STRANGER_SECONDS]
+    if not fresh:
+        return
+    while len(services.strangers) >= ADDRESSES_KEPT:
+        del services.strangers[next(iter(services.strangers))]
+    services.strangers.update(dict.fromkeys(fresh, now))
+    verdict = Verdict("asked", why)
+    seen = [(Sighting(now, "frontend", "KICKSTART", mac, address=address, status=404), verdict) for mac in fresh]
+    with suppress(DatabaseUnavailable):
+        await services.storage.write(lambda transaction, _: note_sightings(transaction, seen))
 
 
 class Bundles:

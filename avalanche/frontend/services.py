@@ -23,7 +23,13 @@ from avalanche.frontend.trackers import Trackers
 
 @dataclass(frozen=True)
 class Services:
-    """The parts of a running frontend. ``ca`` is a PEM certificate, ``clock`` says seconds since 1970."""
+    """The parts of a running frontend.
+
+    Attributes:
+        ca: a PEM certificate.
+        clock: seconds since 1970.
+        strangers: when which MAC, that is no host's, was last noted for asking.
+    """
 
     config: Config
     storage: Storage
@@ -37,6 +43,7 @@ class Services:
     ca: str
     order_key: bytes = field(repr=False)
     clock: Callable[[], float] = time.time
+    strangers: dict[str, float] = field(default_factory=dict, repr=False)
 
 
 SERVICES = web.AppKey("services", Services)

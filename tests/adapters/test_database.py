@@ -42,7 +42,7 @@ def add(database: Database, *hosts: Host) -> None:
 
 def test_a_migrated_database_has_exactly_the_tables_of_the_schema(nowhere: Where) -> None:
     database = Database(nowhere)
-    assert database.migrate() == [f"database {database.name}: from nothing to version 0001"]
+    assert database.migrate() == [f"database {database.name}: from nothing to version 0002"]
     with database.snapshot() as transaction:
         context = MigrationContext.configure(transaction.connection, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []
