@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,14 @@ def evaluation(script: str, shell: str = "sh", **more: Any) -> Evaluation:
 
 def evaluate(script: str, shell: str = "sh", limits: Limits | None = None, **more: Any) -> str:
     return Evaluator({"site"}, limits=limits).evaluate(evaluation(script, shell, **more))
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that nobody can reach and write in; pytest's own are for their user alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
 
 
 @pytest.mark.parametrize(
@@ -62,13 +72,11 @@ def test_open_files_are_not_inherited(tmp_path: Path) -> None:
     assert "secret" not in said
 
 
-def test_a_program_finds_the_modules_of_its_roll(tmp_path: Path) -> None:
-    applets = tmp_path / "include" / "applets"
+def test_a_program_finds_the_modules_of_its_roll(public: Path) -> None:
+    applets = public / "include" / "applets"
     applets.mkdir(parents=True)
     (applets / "cluster.py").write_text("NAME = 'alpha'\n")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # nobody has to get there
-    evaluator = Evaluator({"site"}, folders=lambda: {"site": tmp_path})
+    evaluator = Evaluator({"site"}, folders=lambda: {"site": public})
     assert evaluator.evaluate(evaluation("import cluster\nprint(cluster.NAME)", "python")) == "alpha\n"
 
 
@@ -108,15 +116,12 @@ def test_a_program_is_bounded(script: str, shell: str, limits: Limits, why: str)
         evaluate(script, shell, limits)
 
 
-def test_what_a_program_leaves_running_ends_with_it(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    for folder in tmp_path.parents[:2]:
-        folder.chmod(0o755)
+def test_what_a_program_leaves_running_ends_with_it(public: Path) -> None:
     begun = time.monotonic()
     # The child keeps the program's output open, and must not keep us.
-    assert evaluate(f"sleep 600 & echo $! > {tmp_path}/child; echo done") == "done\n"
+    assert evaluate(f"sleep 600 & echo $! > {public}/child; echo done") == "done\n"
     assert time.monotonic() - begun < 5
-    child = Path("/proc", tmp_path.joinpath("child").read_text().strip())
+    child = Path("/proc", public.joinpath("child").read_text().strip())
     for _ in range(500):
         if not child.exists() or "Z" in (child / "stat").read_text().split()[2]:
             break
@@ -130,18 +135,15 @@ def test_a_long_script_is_read_to_its_end() -> None:
     assert evaluate("exit 0\n" + ": filler\n" * 100_000) == ""
 
 
-def test_equal_programs_are_run_once(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    for folder in tmp_path.parents[:2]:
-        folder.chmod(0o755)
+def test_equal_programs_are_run_once(public: Path) -> None:
     evaluator = Evaluator({"site", "other"})
-    script = f"echo x >> {tmp_path}/runs; echo said"
+    script = f"echo x >> {public}/runs; echo said"
     for _ in range(3):
         assert evaluator.evaluate(evaluation(script)) == "said\n"
     evaluator.evaluate(evaluation(script, library="changed"))
     evaluator.evaluate(evaluation(script, environment=(("a", "b"),)))
     evaluator.evaluate(evaluation(script, "bash"))
-    assert tmp_path.joinpath("runs").read_text() == "x\n" * 4
+    assert public.joinpath("runs").read_text() == "x\n" * 4
 
 
 def test_a_roll_without_trust_gets_nothing(tmp_path: Path) -> None:
