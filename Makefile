@@ -8,7 +8,7 @@ export AVALANCHE_CACHE ?= /var/cache/avalanche-lab
 # What make demo runs; see README.
 export HOSTS RATE MODE PLANE FAULTS
 
-SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux aria2 transmission-cli mariadb-server-core
+SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux aria2 transmission-cli dnsmasq-base isc-dhcp-server kea-dhcp4-server udhcpc openssh-client mariadb-server-core
 
 .PHONY: help demo test test-all bench checks artefacts lint types unit floor integration format golden down clean setup preflight system
 
@@ -88,7 +88,7 @@ system: preflight
 	@missing=$$(for package in $(SYSTEM); do dpkg-query -Wf '$${db:Status-Abbrev}' $$package 2>/dev/null | grep -q '^ii' || echo $$package; done); \
 	if [ -n "$$missing" ]; then \
 		echo "Installing system packages:" $$missing; \
-		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
+		tests/packages.sh $$missing; \
 	fi
 
 $(VENV)/.ready: setup.cfg pyproject.toml | system

@@ -24,6 +24,10 @@ LOG_FORMATS = ("text", "json")
 _DNS_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _TRACKER = re.compile(r"http://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,14}")  # 15 characters is what the kernel takes
+_FOLDER = re.compile(r"/[A-Za-z0-9_./+@%=:~-]{1,200}")
+# No blank, quote, comma, '#', '\\', '$' or '{': what has a meaning in a DHCP server's settings.
+BOOT_FILE = re.compile(r"[A-Za-z0-9_./:@%+=~?&-]{1,127}")
 _DATABASE = re.compile(
     r"(?:mysql\+pymysql|mysql|mariadb)://[^:@/?\s]+(?P<password>:[^@]*)?@(?:[A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
     r"/[A-Za-z0-9_-]{1,64}(?:\?[A-Za-z_]+=[^&\s]+(?:&[A-Za-z_]+=[^&\s]+)*)?"
@@ -112,6 +116,38 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DhcpConfig:
+    """What DHCP tells, and whether the frontend runs a server for it: a dnsmasq of its own.
+
+    Attributes:
+        interfaces: network cards of this machine that the dnsmasq answers on; with none of them, there is no dnsmasq.
+        networks: the networks of the inventory that DHCP is for.
+        pools: ``FIRST-LAST``: addresses for cards that nobody registered; they get no lease outside of one.
+        lease_seconds: how long a lease lasts.
+        program: the dnsmasq.
+        run: folder of its files; every user may read it, for dnsmasq gives up being root.
+        next_server: from where hosts boot; "": from whom they have their lease.
+        bios, efi, efi_arm: the boot file, by the firmware that asks; "": none.
+        http, http_arm: the address a UEFI boots from over HTTP; "": none.
+        ipxe: the script's address for a host that runs iPXE already; "": what its firmware gets.
+    """
+
+    interfaces: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ("private",)
+    pools: tuple[str, ...] = ()
+    lease_seconds: int = 1200
+    program: str = "dnsmasq"
+    run: str = "/run/avalanche/dhcp"
+    next_server: str = ""
+    bios: str = ""
+    efi: str = ""
+    efi_arm: str = ""
+    http: str = ""
+    http_arm: str = ""
+    ipxe: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of ``avalanche.toml``."""
 
@@ -119,6 +155,7 @@ class Config:
     tracker: TrackerConfig = TrackerConfig()
     cluster: ClusterConfig = ClusterConfig()
     database: DatabaseConfig = DatabaseConfig()
+    dhcp: DhcpConfig = DhcpConfig()
     log: LogConfig = LogConfig()
 
     @property
@@ -160,11 +197,12 @@ def parse_config(text: str, *, file: str) -> Config:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
-    tables = {
+    tables: dict[str, type[Any]] = {
         "frontend": FrontendConfig,
         "tracker": TrackerConfig,
         "cluster": ClusterConfig,
         "database": DatabaseConfig,
+        "dhcp": DhcpConfig,
         "log": LogConfig,
     }
     _check_names(file, "table", document, tables)
@@ -233,6 +271,50 @@ def _ip(value: str) -> str:
     return str(ipaddress.ip_address(value))
 
 
+def _device(value: str) -> str:
+    if re.fullmatch(r"[0-9.]+|.*[:*].*", value):
+        raise ValueError(f"{value!r} is not a network card; name each one that DHCP may answer on, such as eth1")
+    if not _DEVICE.fullmatch(value) or value == "lo":
+        raise ValueError(f"{value!r} is not a network card that hosts can be reached by, such as eth1")
+    return value
+
+
+def _pool(value: str) -> str:
+    first, dash, last = (part.strip() for part in value.partition("-"))
+    try:
+        low, high = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a pool such as 10.1.200.1-10.1.200.99") from None
+    if not dash or low > high:
+        raise ValueError(f"{value!r} ends before it begins")
+    return f"{low}-{high}"
+
+
+def _boot_file(value: object) -> str:
+    if value == "":
+        return ""
+    if not isinstance(value, str) or not BOOT_FILE.fullmatch(value):
+        raise ValueError(f"{value!r} is not a boot file: letters, digits and ./:_-@%+=~?&, at most 127")
+    return value
+
+
+def _http_file(value: object) -> str:
+    found = _boot_file(value)
+    if found and not found.startswith("http://") and not found.startswith("https://"):
+        raise ValueError(f"{value!r} is not an address such as http://10.1.1.1/boot.efi")
+    return found
+
+
+def _ipv4_or_nothing(value: object) -> str:
+    return "" if value == "" else str(ipaddress.IPv4Address(_text(value)))
+
+
+def _absolute(value: object) -> str:
+    if not isinstance(value, str) or not _FOLDER.fullmatch(value):
+        raise ValueError(f"{value!r} is not an absolute path of letters, digits and ._+@%=:~-")
+    return value
+
+
 def _url(value: str) -> str:
     if not _TRACKER.fullmatch(value):
         raise ValueError(f"{value!r} is not a base address such as http://10.1.1.2:7969")
@@ -280,6 +362,19 @@ _READERS: Mapping[tuple[str, str], Callable[[object], object]] = {
     ("tracker", "registry"): _text,
     ("cluster", "name"): _text,
     ("cluster", "release"): _choice(RELEASES),
+    ("dhcp", "interfaces"): _list_of(_device),
+    ("dhcp", "networks"): _list_of(_label),
+    ("dhcp", "pools"): _list_of(_pool),
+    ("dhcp", "lease_seconds"): _integer(120, 31_536_000),
+    ("dhcp", "program"): _text,
+    ("dhcp", "run"): _absolute,
+    ("dhcp", "next_server"): _ipv4_or_nothing,
+    ("dhcp", "bios"): _boot_file,
+    ("dhcp", "efi"): _boot_file,
+    ("dhcp", "efi_arm"): _boot_file,
+    ("dhcp", "http"): _http_file,
+    ("dhcp", "http_arm"): _http_file,
+    ("dhcp", "ipxe"): _boot_file,
     ("database", "url"): _database,
     ("log", "level"): _choice(LOG_LEVELS),
     ("log", "format"): _choice(LOG_FORMATS),

@@ -38,11 +38,15 @@ def demo() -> None:
 
 
 def bench() -> None:
-    """Measure what a compile costs, and what a profile costs the frontend."""
+    """Measure what a compile, all service files, an inventory of 1,000 hosts, and a profile cost the frontend."""
     from lab.bench.compile import run_compile
+    from lab.bench.inventory import run_inventory
     from lab.bench.profiles import run_profiles
+    from lab.bench.reports import run_reports
 
     run_compile()
+    run_reports()
+    run_inventory()
     run_profiles(Cache.from_environment())
 
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from avalanche.adapters.database import Database
 from avalanche.adapters.engine import Where
 from avalanche.cluster import Appliance
-from tests.mariadb import MariaDB
+from lab.mariadb import MariaDB
 
 # Timing never decides a test: the machine may be busy. The same examples in every run: a red test is the change's.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)

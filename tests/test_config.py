@@ -28,7 +28,7 @@ def test_the_sample_in_the_documentation_is_the_defaults() -> None:
     sample = found[1]
     assert parse(sample) == Config(frontend=FrontendConfig(address=("10.1.1.1",), rolls=("/srv/avalanche",)))
     # Every key is in it: none is left for a reader to guess.
-    for table in ("frontend", "cluster", "log"):
+    for table in ("frontend", "cluster", "dhcp", "log"):
         for key in getattr(Config(), table).__dataclass_fields__:
             assert re.search(rf"^{key} = ", sample, re.MULTILINE), key
 
@@ -57,6 +57,19 @@ def test_one_text_or_a_list_of_texts() -> None:
         ("[frontend]\ndistribution = '../x'", "frontend.distribution"),
         ("[cluster]\nrelease = 'el5'", "cluster.release: 'el5' is not one of: el9"),
         ('[cluster]\nname = "a\\nb"', "cluster.name"),
+        ("[dhcp]\ninterfaces = '0.0.0.0'", "dhcp.interfaces: '0.0.0.0' is not a network card; name each one"),
+        ("[dhcp]\ninterfaces = '::'", "dhcp.interfaces: '::' is not a network card"),
+        ("[dhcp]\ninterfaces = '*'", "dhcp.interfaces: .* is not a network card"),
+        ("[dhcp]\ninterfaces = ['eth1', 'lo']", "'lo' is not a network card that hosts can be reached by"),
+        ("[dhcp]\ninterfaces = 'eth1,eth2'", "dhcp.interfaces"),
+        ("[dhcp]\npools = '10.1.0.9-10.1.0.1'", "dhcp.pools: '10.1.0.9-10.1.0.1' ends before it begins"),
+        ("[dhcp]\npools = '10.1.0.9'", "dhcp.pools: '10.1.0.9' is not a pool such as"),
+        ("[dhcp]\nlease_seconds = 1", "dhcp.lease_seconds"),
+        ("[dhcp]\nrun = 'dhcp'", "dhcp.run: 'dhcp' is not an absolute path"),
+        ("[dhcp]\nrun = '/run/a b'", "dhcp.run"),
+        ("[dhcp]\nbios = 'a,b'", "dhcp.bios: 'a,b' is not a boot file"),
+        ("[dhcp]\nhttp = 'grub.efi'", "dhcp.http: 'grub.efi' is not an address such as"),
+        ("[dhcp]\nnext_server = 'head'", "dhcp.next_server"),
         ("[log]\nlevel = 'loud'", "log.level"),
     ],
 )

@@ -67,7 +67,7 @@ def _agent() -> dict[str, bytes]:
             if path not in content and (package / f"{name}.py").is_file():
                 content[path] = (package / f"{name}.py").read_bytes()
                 waiting.append(content[path])
-    templates = (package / "templates").iterdir()
+    templates = (file for file in (package / "templates").iterdir() if file.is_file())  # the frontend's own are below
     return content | {f"avalanche/templates/{file.name}": file.read_bytes() for file in templates}
 
 

@@ -17,7 +17,7 @@ from avalanche.errors import AvalancheError
 
 NOUNS = (
     "init", "frontend", "tracker", "dist", "roll", "appliance", "membership", "network", "host", "attr", "order",
-    "ethers", "profile", "kickstart", "graph", "database", "audit",
+    "report", "ethers", "profile", "kickstart", "graph", "database", "audit",
 )  # fmt: skip
 
 

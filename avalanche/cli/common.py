@@ -19,6 +19,9 @@ from avalanche.errors import ConfigError
 
 if TYPE_CHECKING:
     from avalanche.adapters.database import Database
+    from avalanche.cluster import Cluster
+    from avalanche.config import Config
+    from avalanche.report import Template
 
 DEFAULT_STATE = "/var/lib/avalanche"
 
@@ -75,6 +78,20 @@ def opened_database(arguments: argparse.Namespace) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def site_templates(state: State, config: Config, cluster: Cluster) -> dict[str, Template]:
+    """The templates that rolls and the site put in place of ours: ROLL/templates, then STATE/templates.
+
+    Raises:
+        ConfigError: one cannot be read, or is no template of a report.
+    """
+    from avalanche.adapters.servicefiles import read_templates
+    from avalanche.report import TEMPLATES
+
+    rolls = [*config.frontend.rolls, *(roll.folder for roll in cluster.rolls if roll.enabled)]
+    folders = [state.root / roll / "templates" for roll in rolls]
+    return read_templates([*folders, state.root / "templates"], TEMPLATES)
 
 
 def split_url(url: str, *, what: str) -> tuple[str, str | None]:

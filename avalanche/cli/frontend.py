@@ -6,18 +6,22 @@ import argparse
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from avalanche.cli.common import Nouns, add_command, state_of
+from avalanche.cli.common import Nouns, add_command, site_templates, state_of
 from avalanche.cli.tracker import TrackerRegistrar, embedded, make_registrar
 from avalanche.errors import ConfigError
 
 if TYPE_CHECKING:
     from avalanche.adapters.authority import Authority
     from avalanche.adapters.state import State
+    from avalanche.cluster import Cluster
     from avalanche.config import Config
     from avalanche.frontend.services import Services
     from avalanche.frontend.swarm import Registrar
+    from avalanche.report import Template
 
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
@@ -46,9 +50,29 @@ def _run(arguments: argparse.Namespace) -> None:
 
     async def main() -> None:
         services = make_services(state, config, authority, registrar)
-        await serve(services, authority.server_context(), beside=embedded(services, registrar, swarm_key))
+        await serve(services, authority.server_context(), beside=_beside(state, services, registrar, swarm_key))
 
     asyncio.run(main())
+
+
+@asynccontextmanager
+async def _beside(
+    state: State, services: Services, registrar: TrackerRegistrar, swarm_key: bytes
+) -> AsyncIterator[None]:
+    """What runs as long as the frontend does: its tracker, and its DHCP server when it has one."""
+    from avalanche.frontend.dhcp import serving_dhcp
+
+    def templates(cluster: Cluster) -> dict[str, Template]:
+        return site_templates(state, services.config, cluster)
+
+    async def inventory() -> Cluster:
+        return await services.storage.read(lambda _, cluster: cluster)
+
+    async with (
+        embedded(services, registrar, swarm_key),
+        serving_dhcp(services.config.dhcp, inventory, templates),
+    ):
+        yield
 
 
 def make_services(state: State, config: Config, authority: Authority, registrar: Registrar | None = None) -> Services:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from avalanche.adapters.state import State
-from tests.frontend.rig import copy_template, make_template
+from lab.mariadb import PASSWORD, USER, MariaDB
+from tests.frontend.rig import avalanche, copy_template, make_template
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,21 @@ def state(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
     found = copy_template(template, tmp_path)
     monkeypatch.setenv("AVALANCHE_STATE", str(found.root))
     return found
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def engine_state(request: pytest.FixtureRequest, state: State) -> Iterator[State]:
+    """A state directory whose database is on either engine."""
+    if request.param == "sqlite":
+        yield state
+        return
+    server: MariaDB = request.getfixturevalue("mariadb")
+    url = server.borrow_database()
+    plain = f"mysql+pymysql://{USER}@127.0.0.1:{server.port}/{url.database}"
+    settings = state.config_file.read_text()
+    state.config_file.write_text(settings.replace('url = ""', f'url = "{plain}"'))
+    state.database_password_file.write_text(f"{PASSWORD}\n")
+    avalanche("init")
+    state.database_file.unlink()
+    yield state
+    server.give_back(url)
