@@ -8,7 +8,7 @@ export AVALANCHE_CACHE ?= /var/cache/avalanche-lab
 # What make demo runs; see README.
 export HOSTS RATE MODE PLANE FAULTS
 
-SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux aria2 transmission-cli shellcheck fdisk xfsprogs dosfstools e2fsprogs strace dnsmasq-base isc-dhcp-server kea-dhcp4-server udhcpc openssh-client mariadb-server-core
+SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux aria2 transmission-cli shellcheck fdisk xfsprogs dosfstools e2fsprogs strace dnsmasq-base isc-dhcp-server kea-dhcp4-server udhcpc openssh-client mariadb-server-core dhcpcd-base isc-dhcp-client tmux
 
 .PHONY: help demo test test-all bench checks artefacts lint types unit floor integration format golden down clean setup preflight system
 
