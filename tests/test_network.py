@@ -26,7 +26,7 @@ def test_a_network_is_read_back_as_a_table_holds_it(address: object, prefix: int
     "text", ["", "10.1.0.0", "10.1.0.0/33", "10.1.0.0/255.0.255.0", "x/8", "fd00::/129", "10.1/16"]
 )
 def test_what_is_no_network_is_one_line(text: str) -> None:
-    with pytest.raises(ClusterError, match="is not a network|has no netmask"):
+    with pytest.raises(ClusterError, match=r"is not a network|has no netmask"):
         parse_addresses(text)
 
 
