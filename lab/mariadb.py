@@ -69,7 +69,7 @@ class MariaDB:
             "mariadbd", "--no-defaults", f"--datadir={self._data}", f"--socket={self.socket}",
             f"--pid-file={self.folder}/pid", f"--tmpdir={self.folder}/tmp",
             "--bind-address=127.0.0.1", f"--port={self.port}",
-            "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=0", "--performance-schema=0",
+            "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--performance-schema=0",
             "--innodb-log-file-size=8M", "--skip-log-bin",
             # Tests survive kills of the server, not of the machine: nothing needs to be forced to the disk.
             "--innodb-flush-method=nosync", "--innodb-doublewrite=0", "--sync-frm=0", "--innodb-file-per-table=0",
@@ -120,9 +120,12 @@ class MariaDB:
 
     def url(self, name: str) -> sa.URL:
         """The address of a database, over TCP, with the password."""
-        return sa.URL.create(
-            "mysql+pymysql", USER, PASSWORD, "127.0.0.1", self.port, name, query={"charset": "utf8mb4"}
-        )
+        return self.address(name, self.port)
+
+    @staticmethod
+    def address(name: str, port: int) -> sa.URL:
+        """The address of a database of some server on this machine."""
+        return sa.URL.create("mysql+pymysql", USER, PASSWORD, "127.0.0.1", port, name, query={"charset": "utf8mb4"})
 
     def borrow_database(self) -> sa.URL:
         """Take a database with tables that nobody has touched: making them anew would take a second."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from avalanche.adapters.database import Database
@@ -49,6 +52,12 @@ memberships.name = 'Compute'"""
     assert sorted(query_hosts(database.where, query)) == [
         f"compute-{rack}-{rank}" for rack in (0, 1) for rank in (0, 1)
     ]
+
+
+def test_the_queries_of_the_documentation_work(database: Database) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "database.md").read_text()
+    found = [query.replace("\\\n", "") for query in re.findall(r'--query="([^"]*)"', page)]
+    assert [len(query_hosts(database.where, query)) for query in found] == [3, 4]
 
 
 QUERIES: list[tuple[str, list[tuple[object, ...]]]] = [
