@@ -303,9 +303,7 @@ def _network(arguments: argparse.Namespace, cluster: Cluster) -> Network | None:
     return found
 
 
-def _wanted(
-    arguments: argparse.Namespace, config: Config, membership: Membership, network: Network | None
-) -> Wanted:
+def _wanted(arguments: argparse.Namespace, config: Config, membership: Membership, network: Network | None) -> Wanted:
     from avalanche.allotment import Wanted, parse_ranges
 
     addresses = network.addresses if network is not None else None
