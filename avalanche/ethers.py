@@ -232,7 +232,7 @@ class Ethers:
         if seen.mac is None:
             kind = HARDWARE.get(seen.hardware, f"hardware of kind {seen.hardware}")
             return Verdict("hardware", f"{kind}: the packet names no Ethernet card; register it by avalanche host add")
-        if int(seen.mac[:2], 16) & 1 or not seen.mac.strip("0:"):
+        if len(seen.mac) != 17 or int(seen.mac[:2], 16) & 1 or not seen.mac.strip("0:"):
             return Verdict("mac", f"{seen.mac} is the MAC of nobody or of many")
         return None
 

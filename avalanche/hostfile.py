@@ -22,6 +22,7 @@ from avalanche.errors import AvalancheError, ClusterError, DefinitionError
 from avalanche.names import check_host_name, numbers_of, parse_ip, parse_mac
 
 MAX_SIZE = 32 << 20  # bytes
+MAX_DEPTH = 10  # of YAML; hosts need 4
 
 _HOST = ("appliance", "membership", "rack", "rank", "cpus", "arch", "os", "runaction", "installaction", "comment")
 _CARD = ("device", "mac", "ip", "network", "name", "module", "vlan", "options", "channel")
@@ -223,16 +224,13 @@ class _Yaml:
 
     def entries(self, text: str) -> Iterator[Entry]:
         try:
-            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-                raise HostFileError("references (*name) are not read here; write the value out", file=self._file)
+            self._check_events(text)
             root = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = mark.line + 1 if mark is not None else None
             reason = getattr(error, "problem", None) or str(error).split("\n")[0]
             raise HostFileError(f"not YAML: {reason}", file=self._file, line=line) from None
-        except RecursionError:
-            raise HostFileError("nested too deeply", file=self._file) from None
         if root is None:
             raise HostFileError("empty; write hosts: {NAME: {mac: ..., ip: ...}}", file=self._file)
         top = self._mapping(root, ("hosts",), "the file")
@@ -240,6 +238,20 @@ class _Yaml:
             self._fail(root, "there is no key 'hosts'")
         for name, node in self._pairs(top["hosts"], "hosts"):
             yield self._entry(name, node)
+
+    def _check_events(self, text: str) -> None:
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            line = event.start_mark.line + 1
+            if isinstance(event, yaml.AliasEvent):
+                message = "references (*name) are not read here; write the value out"
+                raise HostFileError(message, file=self._file, line=line)
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > MAX_DEPTH:
+                raise HostFileError("nested too deeply", file=self._file, line=line)
 
     def _entry(self, key: yaml.Node, node: yaml.Node) -> Entry:
         line = key.start_mark.line + 1

@@ -83,11 +83,11 @@ def test_hosts_may_exchange_their_addresses() -> None:
         ("hosts:\n  a:\n    mac: 52:54:00:00:00:01\n    interfaces: []\n", 4, "interfaces stand in the list"),
         ("hosts:\n  a: {comment: [1]}\n", 2, "expected one value here"),
         ("hosts:\n  a: {<<: {rack: 1}}\n", 2, "unknown key '<<'"),
-        ("hosts:\n  a: &x {rack: 1}\n  b: *x\n", None, "references"),
+        ("hosts:\n  a: &x {rack: 1}\n  b: *x\n", 3, "references"),
         ("hosts:\n  a: {rack: 1\n", 3, "not YAML"),
         ("hosts:\n  a: !!python/object/apply:os.system [reboot]\n", 2, "a is no mapping"),
         ("hosts:\n  a.b: {}\n", 2, "it has a dot"),
-        ("hosts: " + "[" * 5000, None, "not YAML|nested"),
+        ("hosts: " + "[" * 5000, 1, "nested too deeply"),
     ],
 )
 def test_what_is_wrong_in_yaml_names_its_line(text: str, line: int | None, why: str) -> None:

@@ -18,6 +18,7 @@ from avalanche.ethers import Sighting, Verdict
 
 MAX_KEPT = 10_000
 _TEXTS = {"kind": 16, "interface": 32, "vendor": 255, "hostname": 255, "uuid": 36, "firmware": 64, "circuit": 255}
+_MAC_SIZE = 17
 
 _table = schema.sightings
 
@@ -34,10 +35,10 @@ class Stranger:
 
 
 def note_sightings(transaction: Verbs, seen: Iterable[tuple[Sighting, Verdict]]) -> None:
-    """Store sightings; those without a MAC are passed over. Of one MAC, the newest counts."""
+    """Store sightings; those without an Ethernet MAC are passed over. Of one MAC, the newest counts."""
     newest: dict[str, tuple[Sighting, Verdict, int, float]] = {}
     for sighting, verdict in seen:
-        if sighting.mac is not None:
+        if sighting.mac is not None and len(sighting.mac) == _MAC_SIZE:
             # Taken out and put in again, so that the newest is the last.
             *_, count, first = newest.pop(sighting.mac, (None, None, 0, sighting.at))
             newest[sighting.mac] = (sighting, verdict, count + 1, first)

@@ -174,7 +174,7 @@ def _register(arguments: argparse.Namespace, state: State, config: Config, datab
         cluster = transaction.cluster()
     membership = _membership(arguments, cluster)
     network = _network(arguments, cluster)
-    wanted = _wanted(arguments, membership, network)
+    wanted = _wanted(arguments, config, membership, network)
     registrar = Registrar(
         database,
         wanted,
@@ -303,7 +303,7 @@ def _network(arguments: argparse.Namespace, cluster: Cluster) -> Network | None:
     return found
 
 
-def _wanted(arguments: argparse.Namespace, membership: Membership, network: Network | None) -> Wanted:
+def _wanted(arguments: argparse.Namespace, config: Config, membership: Membership, network: Network | None) -> Wanted:
     from avalanche.allotment import Wanted, parse_ranges
 
     addresses = network.addresses if network is not None else None
@@ -319,7 +319,7 @@ def _wanted(arguments: argparse.Namespace, membership: Membership, network: Netw
         network=addresses,
         base=arguments.baseip,
         increment=arguments.inc,
-        reserved=parse_ranges(arguments.pool),
+        reserved=parse_ranges([*arguments.pool, *config.dhcp.pools]),
     )
 
 

@@ -28,7 +28,7 @@ def note(database: Database, *seen: Sighting, verdict: Verdict = PAUSED) -> None
 def test_a_stranger_is_remembered_with_its_last_words_and_how_often_it_was_seen(database: Database) -> None:
     note(database, SEEN, replace(SEEN, at=NOW + 1))
     note(database, replace(SEEN, at=NOW + 9, kind="REQUEST"), verdict=Verdict("kind", "REQUEST: ..."))
-    note(database, replace(SEEN, mac=None))
+    note(database, replace(SEEN, mac=None), replace(SEEN, mac=":".join(["80"] * 20)))
     with database.snapshot() as transaction:
         assert find_stranger(transaction, "52:54:00:00:00:01") == Stranger(
             replace(SEEN, at=NOW + 9, kind="REQUEST"), Verdict("kind", "REQUEST: ..."), NOW, 3, 2

@@ -88,6 +88,13 @@ def test_rocks_options_say_who_and_where(tmp_path: Path) -> None:
     }
 
 
+def test_the_pools_of_our_dhcp_server_are_left_alone(state: State, tmp_path: Path) -> None:
+    text = state.config_file.read_text()
+    state.config_file.write_text(f'{text}\n[dhcp]\npools = ["10.1.255.200-10.1.255.254"]\n')
+    assert ethers("--source", listed(tmp_path, 1)).status == 0
+    assert hosts()["compute-0-0"]["ip"] == "10.1.255.199"
+
+
 def test_a_replaced_host_keeps_its_place(tmp_path: Path) -> None:
     ethers("--source", listed(tmp_path, 1, 2))
     assert ethers("--replace", "compute-0-0", "--source", listed(tmp_path, 9)).status == 0

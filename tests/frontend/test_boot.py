@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -117,3 +121,44 @@ async def test_the_front_page_says_who_is_here(rig: Rig) -> None:
 async def test_an_unknown_address_is_one_line(rig: Rig) -> None:
     status, text = await rig.get(rig.http + "/nix")
     assert (status, text.count("\n")) == (404, 1)
+
+
+async def test_an_unknown_machines_request_is_remembered_once_in_a_while(rig: Rig) -> None:
+    headers = {"X-RHN-Provisioning-MAC-0": "eth0 52:54:00:99:99:99", "X-RHN-Provisioning-MAC-1": "ib0 nonsense"}
+    for _ in range(3):
+        assert (await rig.get(rig.http + "/install/stub", headers=headers))[0] == 404
+    told = rig.cli("host", "why", "52:54:00:99:99:99", "--json")
+    facts = json.loads(told)
+    assert (facts["packets"], facts["asks_for"], facts["todo"]) == (
+        1,
+        "127.0.0.1",
+        "run insert-ethers, and boot it again",
+    )
+    assert "KICKSTART: no host has MAC 52:54:00:99:99:99" in facts["where"]
+
+
+async def test_a_host_that_another_process_registers_is_known_at_once(rig: Rig) -> None:
+    headers = {"X-RHN-Provisioning-MAC-0": "eth0 52:54:00:00:00:02"}
+    assert (await rig.get(rig.http + "/install/stub", headers=headers))[0] == 404
+    rig.cli("network", "add", "private", "--subnet", "10.1.0.0/16")
+    list_ = rig.state.root / "macs"
+    list_.write_text("52:54:00:00:00:02\n")
+    await asyncio.to_thread(
+        subprocess.run,
+        [
+            sys.executable,
+            "-m",
+            "avalanche",
+            "ethers",
+            "--batch",
+            "--source",
+            f"list:{list_}",
+            "--state",
+            rig.state.root,
+        ],
+        check=True,
+    )
+    status, stub = await rig.get(rig.http + "/install/sbin/kickstart.cgi?arch=x86_64&np=4", headers=headers)
+    assert (status, document(stub).host) == (200, "compute-0-0")
+    events = [(event.stage, event.status, event.data.get("status")) for event in await rig.timeline()]
+    assert events == [("dhcp", "ok", None), ("register", "ok", None), ("stub", "ok", 200)]

@@ -1,0 +1,74 @@
+"""A session outlives its database: machines wait, nothing is lost and nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avalanche.adapters.state import State
+from lab.mariadb import PASSWORD, USER, MariaDB
+from tests.frontend.rig import avalanche
+
+DISCOVER = "Nov 21 15:01:00 dnsmasq-dhcp[7]: 19 DHCPDISCOVER(eth0) 52:54:00:00:00:{:02x} \n"
+
+
+@pytest.fixture
+def server() -> Iterator[MariaDB]:
+    """A server that a test may stop."""
+    found = MariaDB()
+    yield found
+    found.close()
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.read_text().splitlines() if line.startswith("{")]
+
+
+def wait(out: Path, what: str, count: int = 1) -> None:
+    deadline = time.monotonic() + 60
+    while sum(what in json.dumps(row) for row in rows(out)) < count:
+        assert time.monotonic() < deadline, out.read_text()
+        time.sleep(0.05)
+
+
+def test_a_database_that_goes_away_and_comes_back_costs_time_and_no_machine(
+    state: State, tmp_path: Path, server: MariaDB
+) -> None:
+    url = server.make_database()
+    plain = f"mysql+pymysql://{USER}@127.0.0.1:{server.port}/{url.database}"
+    state.config_file.write_text(state.config_file.read_text().replace('url = ""', f'url = "{plain}"'))
+    state.database_password_file.write_text(f"{PASSWORD}\n")
+    avalanche("init")
+    avalanche("network", "add", "private", "--subnet", "10.1.0.0/16")
+    log, out = tmp_path / "log", tmp_path / "out"
+    log.touch()
+    command = [sys.executable, "-m", "avalanche", "ethers", "--state", state.root, "--source", f"dnsmasq:{log}"]
+    with out.open("w") as file:
+        process = subprocess.Popen([*command, "--json", "--count", "4", "--timeout", "3m"], stdout=file, stderr=file)
+    try:
+        wait(out, '"event": "start"')
+        with log.open("a") as file:
+            file.write(DISCOVER.format(1))
+        wait(out, '"event": "registered"')
+        server.stop()
+        with log.open("a") as file:
+            file.write(DISCOVER.format(2) + DISCOVER.format(3))
+        wait(out, "nothing is lost, trying again")
+        with log.open("a") as file:
+            file.write(DISCOVER.format(3) + DISCOVER.format(4))
+        wait(out, '"verdict": "pending"')
+        server.start()
+        assert process.wait(timeout=120) == 0, out.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    hosts = [(row["host"], row["mac"][-2:]) for row in rows(out) if row["event"] == "registered"]
+    assert hosts == [("compute-0-0", "01"), ("compute-0-1", "02"), ("compute-0-2", "03"), ("compute-0-3", "04")]
+    assert len(json.loads(avalanche("host", "list", "--json"))) == 4
