@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:
-    """Answer a shell that wants to complete a word, and end; see docs/decisions/0080."""
+    """Answer a shell that wants to complete a word, and end; see docs/decisions/0082."""
     import argcomplete
 
     argcomplete.autocomplete(parser)
