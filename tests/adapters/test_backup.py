@@ -106,7 +106,7 @@ def damaged(data: bytes) -> dict[str, bytes]:
         "more behind": gzip.compress(b"".join(lines) + b"{}\n"),
         "no end": gzip.compress(b"".join(lines[:-1])),
         "another format": gzip.compress(json.dumps({**head, "version": 2}).encode() + b"\n" + b"".join(lines[1:])),
-        "other tables": gzip.compress(json.dumps({**head, "tables": "0002"}).encode() + b"\n" + b"".join(lines[1:])),
+        "other tables": gzip.compress(json.dumps({**head, "tables": "9999"}).encode() + b"\n" + b"".join(lines[1:])),
         "another table": gzip.compress(lines[0] + b'["alembic_version",{"version_num":"0"}]\n' + b"".join(lines[1:])),
         "no json": gzip.compress(lines[0] + b"nonsense\n"),
     }

@@ -39,7 +39,7 @@ def test_only_sources_templates_and_licences_are_in_it() -> None:
 
 def test_what_the_agent_reads_at_run_time_is_in_it() -> None:
     templates = Path(avalanche.__file__).parent / "templates"
-    assert {f"avalanche/templates/{file.name}" for file in templates.iterdir()} <= set(names())
+    assert {f"avalanche/templates/{file.name}" for file in templates.iterdir() if file.is_file()} <= set(names())
 
 
 def test_the_frontend_stays_at_home() -> None:
