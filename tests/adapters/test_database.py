@@ -66,11 +66,14 @@ def test_a_missing_database_says_how_to_make_one(tmp_path: Path) -> None:
         Database.open(tmp_path / "avalanche.db")
 
 
-def test_a_database_of_another_version_says_how_to_upgrade(database: Database) -> None:
+def test_a_database_of_another_version_says_how_to_upgrade(nowhere: Where) -> None:
+    database = Database(nowhere)
+    database.migrate()
     with database.transaction() as transaction:
         transaction.connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigError, match=r"version 9999.*avalanche init"):
         Database.open(database.where)
+    database.close()
 
 
 def test_a_snapshot_holds_what_was_stored(database: Database) -> None:
