@@ -242,7 +242,7 @@ class _Yaml:
     def _check_events(self, text: str) -> None:
         depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark is not None else None
             if isinstance(event, yaml.AliasEvent):
                 message = "references (*name) are not read here; write the value out"
                 raise HostFileError(message, file=self._file, line=line)

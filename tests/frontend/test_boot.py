@@ -111,7 +111,8 @@ def test_what_is_no_mac_is_passed_over() -> None:
         ("X-RHN-Provisioning-MAC-2", "nonsense"),
         ("Accept", "eth0 52:54:00:00:00:09"),
     ]
-    assert provisioning_macs(headers) == ("52:54:00:aa:bb:cc",)
+    infiniband = "80:00:02:08:fe:80:00:00:00:00:00:00:00:02:c9:03:00:00:0f:91"
+    assert provisioning_macs(headers) == ("52:54:00:aa:bb:cc", infiniband)
 
 
 async def test_the_front_page_says_who_is_here(rig: Rig) -> None:
