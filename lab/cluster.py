@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +25,7 @@ from lab.frontend import URL, Frontend, Tracker
 from lab.host import Host, Roots
 from lab.mishaps import Mishaps
 from lab.network import FRONTEND_ADDRESS, Link, Network, host_address, processors
+from lab.registration import register
 from lab.result import seconds_at
 from lab.settings import Settings
 
@@ -89,7 +92,10 @@ class Cluster:
         appliance = APPLIANCES[number % len(APPLIANCES)]
         # Named as Rocks does: appliance, rack, and the number among its kind there.
         rank = sum(APPLIANCES[earlier % len(APPLIANCES)] == appliance for earlier in range(number))
-        link = Link(f"{appliance}-0-{rank}", host_address(number), self.settings.rate_mbit)
+        # Kind by kind, as they are registered; addresses go down in that order.
+        kinds = [APPLIANCES[each % len(APPLIANCES)] for each in range(self.settings.hosts)]
+        before = sum(kinds.index(other) < kinds.index(appliance) for other in kinds)
+        link = Link(f"{appliance}-0-{rank}", host_address(before + rank), self.settings.rate_mbit)
         return Host(link, self.var / "lab/hosts" / link.name, appliance=appliance)
 
     def __repr__(self) -> str:
@@ -105,6 +111,7 @@ class Cluster:
             self.frontend = Frontend(
                 self.var / "demo/state", self.var / "demo/frontend.log", self.network.namespace("frontend")
             )
+            stack.callback(end_dhcp, self.var)
             stack.callback(self.frontend.kill)
             if self._tracker_alone:
                 self.tracker = Tracker(
@@ -127,15 +134,12 @@ class Cluster:
         self.generation: Generation = self.frontend.import_repository(self._repository)
         for appliance in sorted({host.appliance for host in self.hosts} - {"compute"}):
             self.frontend.command("appliance", "add", appliance)
-        for host in self.hosts:
-            address = ("--mac", host.link.mac, "--ip", str(host.link.address))
-            self.frontend.command("host", "add", host.name, *address, "--appliance", host.appliance)
-        names = [host.name for host in self.hosts]
-        self.frontend.command("order", "create", *names, "--plane", self.settings.plane)
+        self.frontend.serve_dhcp(dhcp_folder(self.var))
+        self.frontend.start()
+        register(self.frontend, self.network, self.hosts, self.var / "demo", plane=self.settings.plane)
         # Hosts have no attribute of their own that decides about packages: one of an appliance stands for all.
         first = {host.appliance: host.name for host in reversed(self.hosts)}
         self._closures = {appliance: self.frontend.closure(name) for appliance, name in first.items()}
-        self.frontend.start()
         if self.tracker is not None:
             self.tracker.start()
 
@@ -275,6 +279,23 @@ def take_down(var: Path) -> None:
     clear(var)
 
 
+def dhcp_folder(var: Path) -> Path:
+    """Where the files of a lab's dnsmasq are: it gives up being root, and must be able to read them."""
+    return Path("/run") / f"avalanche-lab-{hashlib.sha256(str(var).encode()).hexdigest()[:12]}"
+
+
+def end_dhcp(var: Path) -> None:
+    """End the dnsmasq of a frontend that was killed, and remove its files."""
+    folder = dhcp_folder(var)
+    # A process of another program may have its number by now.
+    with contextlib.suppress(OSError, ValueError):
+        process = int((folder / "dnsmasq.pid").read_text())
+        if str(folder).encode() in Path(f"/proc/{process}/cmdline").read_bytes():
+            os.kill(process, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def clear(var: Path) -> None:
-    """Remove what earlier runs left on the disk. There is nothing else they could leave."""
+    """Remove what earlier runs left on the disk, and the one process that could outlive them."""
+    end_dhcp(var)
     run(["rm", "-rf", "--one-file-system", str(var / "lab/hosts"), str(var / "demo")])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from avalanche.adapters.distributions import Distributions, Generation
 from avalanche.manifest import Manifest
 from avalanche.profile import parse_profile
 from lab.contained import CommandFailed, dependent, run
-from lab.network import FRONTEND_ADDRESS, Namespace
+from lab.network import FRONTEND_ADDRESS, PREFIX, Namespace
 
 DISTRIBUTION = "default"
 URL = f"http://{FRONTEND_ADDRESS}"
@@ -53,6 +54,18 @@ class Frontend:
             CommandFailed: with the command's own line.
         """
         return run(dependent(*self._command(*words)))
+
+    def inside(self, *words: str) -> list[str]:
+        """``avalanche WORDS`` as a command that runs where the frontend does."""
+        return self._namespace.command(*self._command(*words))
+
+    def serve_dhcp(self, run_folder: Path) -> None:
+        """Let it run a dnsmasq of its own, from the next start on."""
+        config = self.state / "avalanche.toml"
+        config.write_text(config.read_text() + f'\n[dhcp]\ninterfaces = ["eth0"]\nrun = "{run_folder}"\n')
+        self.command(
+            "network", "add", "private", "--subnet", f"{IPv4Network((FRONTEND_ADDRESS, PREFIX), strict=False)}"
+        )
 
     def facts(self, *words: str) -> Any:
         """Run a command with ``--json`` and return its facts."""

@@ -136,20 +136,29 @@ class Network:
         self._switch.batch("ip", lines)
         self._switch.batch("tc", [shaping(self._ports[name], link.rate_mbit) for name, link in self.links.items()])
         for name in self.links:
-            self._configure(name)
+            self.give_address(name)
+            self._namespaces[name].batch("tc", [shaping("eth0", self.links[name].rate_mbit)])
 
-    def _configure(self, name: str) -> None:
+    def take_address(self, name: str) -> None:
+        """Leave a machine without an address, as one that was just switched on."""
+        self._namespaces[name].batch("ip", ["address flush dev eth0", "route flush dev eth0"])
+
+    def give_address(self, name: str) -> None:
+        """Give a machine its address, its route and its neighbours, whatever was there."""
         link, namespace = self.links[name], self._namespaces[name]
         others = [other for other in self.links.values() if other.name != name]
         # The machine's own congestion control may be another one; figures are to be comparable. A property of the route
         # needs no change of the machine's settings, which may not allow cubic in namespaces.
         network = IPv4Network((link.address, PREFIX), strict=False)
-        lines = [f"address add {link.address}/{PREFIX} dev eth0 noprefixroute", "link set eth0 up"]
-        lines.append(f"route add {network} dev eth0 src {link.address} congctl cubic")
+        lines = [
+            "address flush dev eth0",
+            f"address add {link.address}/{PREFIX} dev eth0 noprefixroute",
+            "link set eth0 up",
+        ]
+        lines.append(f"route replace {network} dev eth0 src {link.address} congctl cubic")
         # One table of neighbours serves all namespaces and is too small for many; permanent entries do not count in it.
         lines += [f"neigh replace {other.address} lladdr {other.mac} dev eth0 nud permanent" for other in others]
         namespace.batch("ip", lines)
-        namespace.batch("tc", [shaping("eth0", link.rate_mbit)])
 
     def slow_down(self, name: str, rate_mbit: float) -> None:
         """Give a machine's link another rate."""
