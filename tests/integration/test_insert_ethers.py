@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from avalanche.adapters.state import State
-from lab.contained import dependent
+from lab.contained import dependent, run
 from lab.network import FRONTEND_ADDRESS, Link, Network, host_address
 from tests.frontend.rig import avalanche, copy_template, make_template
 
@@ -76,7 +76,7 @@ def wait(true: Any, what: Any, seconds: float = 60.0) -> None:
 def boot(network: Network, link: Link, client: list[str]) -> subprocess.CompletedProcess[str]:
     """Get an address, then ask for the kickstart as an installer does."""
     namespace = network.namespace(link.name)
-    subprocess.run(dependent(*namespace.command(*client)), check=True, capture_output=True, timeout=90)
+    run(dependent(*namespace.command(*client)), timeout=120)
     header = f"X-RHN-Provisioning-MAC-0: eth0 {link.mac} veth ks"
     ask = namespace.command("curl", "--silent", "--fail-with-body", "--header", header, URL)
     return subprocess.run(dependent(*ask), check=False, capture_output=True, text=True, timeout=30)
@@ -88,7 +88,7 @@ def test_machines_that_ask_by_dhcp_become_hosts_and_get_their_kickstart(
     script = tmp_path / "script"
     script.write_text(SCRIPT)
     script.chmod(0o755)
-    udhcpc = ["udhcpc", "-f", "-n", "-q", "-t", "30", "-T", "1", "-i", "eth0", "-s", str(script), "-V", "PXEClient:x"]
+    udhcpc = ["udhcpc", "-f", "-n", "-q", "-t", "60", "-T", "1", "-i", "eth0", "-s", str(script), "-V", "PXEClient:x"]
     # dhcpcd keeps its lease in a file: with one, it would not begin with a DISCOVER.
     own = "mkdir -p /run/dhcpcd; mount -t tmpfs tmpfs /var/lib/dhcpcd; mount -t tmpfs tmpfs /run/dhcpcd; exec "
     dhcpcd = ["unshare", "--mount", "sh", "-c", f"{own} dhcpcd -4 -A -1 -p -t 60 -c /bin/true eth0"]
@@ -99,7 +99,7 @@ def test_machines_that_ask_by_dhcp_become_hosts_and_get_their_kickstart(
     )  # fmt: skip
     told = lambda: (tmp_path / "frontend.log").read_text() + (tmp_path / "ethers.log").read_text()  # noqa: E731
     try:
-        wait(lambda: rows(tmp_path / "ethers.log") and "frontend ready" in told(), told)
+        wait(lambda: rows(tmp_path / "ethers.log") and "frontend ready" in told() and "DHCP" in told(), told)
         first = boot(network, FIRST, udhcpc)
         assert (first.returncode, "compute-0-0" in first.stdout) == (0, True), told()
         second = boot(network, SECOND, dhcpcd)
