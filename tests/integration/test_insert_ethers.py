@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,15 +45,15 @@ def network() -> Iterator[Network]:
 
 
 @pytest.fixture
-def state(template: Path, tmp_path: Path) -> State:
+def state(template: Path, tmp_path: Path) -> Iterator[State]:
     found = copy_template(template, tmp_path)
-    text = found.config_file.read_text().replace("127.0.0.1", str(FRONTEND_ADDRESS))
-    found.config_file.write_text(f'{text}\n[dhcp]\nrun = "{tmp_path}/run"\ninterfaces = ["eth0"]\n')
-    avalanche("network", "add", "private", "--subnet", "10.1.0.0/16", "--state", found.root)
-    # dnsmasq gives up being root, and reads its files then.
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    return found
+    # dnsmasq gives up being root, and reads its files then: pytest's folders are closed to it.
+    with tempfile.TemporaryDirectory(prefix="avalanche-test-") as folder:
+        Path(folder).chmod(0o755)
+        text = found.config_file.read_text().replace("127.0.0.1", str(FRONTEND_ADDRESS))
+        found.config_file.write_text(f'{text}\n[dhcp]\nrun = "{folder}/run"\ninterfaces = ["eth0"]\n')
+        avalanche("network", "add", "private", "--subnet", "10.1.0.0/16", "--state", found.root)
+        yield found
 
 
 def begin(network: Network, state: State, *words: str, log: Path) -> subprocess.Popen[bytes]:
