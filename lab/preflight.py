@@ -12,7 +12,8 @@ from lab.cache import require_space
 from lab.settings import Settings
 
 _PROGRAMS = (
-    "curl", "gpg", "ip", "mmdebstrap", "nsenter", "rpm", "rpmbuild", "rpmsign", "setpriv", "tc", "unshare", "xargs",
+    "curl", "dhcpcd", "dnsmasq", "gpg", "ip", "mmdebstrap", "nsenter", "rpm", "rpmbuild", "rpmsign", "setpriv",
+    "tc", "udhcpc", "unshare", "xargs",
 )  # fmt: skip
 # Measured with the whole set: install root 0.85 GB, dnf's and the agent's packages 0.3 GB each.
 _HOST_MB = {"install": 1500, "download": 700}

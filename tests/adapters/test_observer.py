@@ -28,7 +28,11 @@ CLIENTS = {
     "dhclient": (
         "dhclient", "-d", "-1", "-cf", "/dev/null", "-lf", "/dev/null", "-pf", "/dev/null", "-sf", "/bin/true", "eth0",
     ),
-    "dhcpcd": ("dhcpcd", "-B", "-4", "-1", "-t", "5", "-c", "/bin/true", "eth0"),
+    # In a mount namespace of its own: it keeps leases and numbers of processes in files.
+    "dhcpcd": (
+        "unshare", "--mount", "sh", "-c", "mkdir -p /run/dhcpcd; mount -t tmpfs none /run/dhcpcd; "
+        "mount -t tmpfs none /var/lib/dhcpcd; exec dhcpcd -B -4 -1 -t 5 -c /bin/true eth0",
+    ),
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from avalanche.adapters.state import State
-from lab.contained import dependent
+from lab.contained import dependent, run
 from lab.network import FRONTEND_ADDRESS, Link, Network, host_address
 from tests.frontend.rig import avalanche, copy_template, make_template
 
@@ -44,15 +45,15 @@ def network() -> Iterator[Network]:
 
 
 @pytest.fixture
-def state(template: Path, tmp_path: Path) -> State:
+def state(template: Path, tmp_path: Path) -> Iterator[State]:
     found = copy_template(template, tmp_path)
-    text = found.config_file.read_text().replace("127.0.0.1", str(FRONTEND_ADDRESS))
-    found.config_file.write_text(f'{text}\n[dhcp]\nrun = "{tmp_path}/run"\ninterfaces = ["eth0"]\n')
-    avalanche("network", "add", "private", "--subnet", "10.1.0.0/16", "--state", found.root)
-    # dnsmasq gives up being root, and reads its files then.
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    return found
+    # dnsmasq gives up being root, and reads its files then: pytest's folders are closed to it.
+    with tempfile.TemporaryDirectory(prefix="avalanche-test-") as folder:
+        Path(folder).chmod(0o755)
+        text = found.config_file.read_text().replace("127.0.0.1", str(FRONTEND_ADDRESS))
+        found.config_file.write_text(f'{text}\n[dhcp]\nrun = "{folder}/run"\ninterfaces = ["eth0"]\n')
+        avalanche("network", "add", "private", "--subnet", "10.1.0.0/16", "--state", found.root)
+        yield found
 
 
 def begin(network: Network, state: State, *words: str, log: Path) -> subprocess.Popen[bytes]:
@@ -76,7 +77,7 @@ def wait(true: Any, what: Any, seconds: float = 60.0) -> None:
 def boot(network: Network, link: Link, client: list[str]) -> subprocess.CompletedProcess[str]:
     """Get an address, then ask for the kickstart as an installer does."""
     namespace = network.namespace(link.name)
-    subprocess.run(dependent(*namespace.command(*client)), check=True, capture_output=True, timeout=90)
+    run(dependent(*namespace.command(*client)), timeout=120)
     header = f"X-RHN-Provisioning-MAC-0: eth0 {link.mac} veth ks"
     ask = namespace.command("curl", "--silent", "--fail-with-body", "--header", header, URL)
     return subprocess.run(dependent(*ask), check=False, capture_output=True, text=True, timeout=30)
@@ -88,7 +89,7 @@ def test_machines_that_ask_by_dhcp_become_hosts_and_get_their_kickstart(
     script = tmp_path / "script"
     script.write_text(SCRIPT)
     script.chmod(0o755)
-    udhcpc = ["udhcpc", "-f", "-n", "-q", "-t", "30", "-T", "1", "-i", "eth0", "-s", str(script), "-V", "PXEClient:x"]
+    udhcpc = ["udhcpc", "-f", "-n", "-q", "-t", "60", "-T", "1", "-i", "eth0", "-s", str(script), "-V", "PXEClient:x"]
     # dhcpcd keeps its lease in a file: with one, it would not begin with a DISCOVER.
     own = "mkdir -p /run/dhcpcd; mount -t tmpfs tmpfs /var/lib/dhcpcd; mount -t tmpfs tmpfs /run/dhcpcd; exec "
     dhcpcd = ["unshare", "--mount", "sh", "-c", f"{own} dhcpcd -4 -A -1 -p -t 60 -c /bin/true eth0"]
@@ -99,7 +100,7 @@ def test_machines_that_ask_by_dhcp_become_hosts_and_get_their_kickstart(
     )  # fmt: skip
     told = lambda: (tmp_path / "frontend.log").read_text() + (tmp_path / "ethers.log").read_text()  # noqa: E731
     try:
-        wait(lambda: rows(tmp_path / "ethers.log") and "frontend ready" in told(), told)
+        wait(lambda: rows(tmp_path / "ethers.log") and "frontend ready" in told() and "DHCP" in told(), told)
         first = boot(network, FIRST, udhcpc)
         assert (first.returncode, "compute-0-0" in first.stdout) == (0, True), told()
         second = boot(network, SECOND, dhcpcd)
