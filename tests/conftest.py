@@ -1,18 +1,22 @@
-"""What all tests share: how hypothesis searches, and databases of both engines."""
+"""What all tests share: how hypothesis searches, and databases of both engines.
+
+The agent's tests run under Pythons that have no SQLAlchemy, so databases are imported when a test asks for one.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from avalanche.adapters.database import Database
-from avalanche.adapters.engine import Where
-from avalanche.cluster import Appliance
-from lab.mariadb import MariaDB
+if TYPE_CHECKING:
+    from avalanche.adapters.database import Database
+    from avalanche.adapters.engine import Where
+    from lab.mariadb import MariaDB
 
 # Timing never decides a test: the machine may be busy. The same examples in every run: a red test is the change's.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -24,6 +28,8 @@ settings.load_profile("test")
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDB]:
     """A MariaDB server of our own."""
+    from lab.mariadb import MariaDB
+
     server = MariaDB()
     yield server
     server.close()
@@ -32,6 +38,8 @@ def mariadb() -> Iterator[MariaDB]:
 @pytest.fixture(scope="session")
 def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite database with tables that nobody has touched, to be copied."""
+    from avalanche.adapters.database import Database
+
     path = tmp_path_factory.mktemp("sqlite") / "avalanche.db"
     database = Database(path)
     database.migrate()
@@ -66,6 +74,9 @@ def nowhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Where]:
 @pytest.fixture
 def database(where: Where) -> Iterator[Database]:
     """A database with the appliance compute, its membership Compute, and nothing else."""
+    from avalanche.adapters.database import Database
+    from avalanche.cluster import Appliance
+
     found = Database(where)
     with found.transaction() as transaction:
         transaction.add_appliance(Appliance("compute", "compute"))
