@@ -6,11 +6,10 @@ base roll. The limit beside it is that interpreter's own start.
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +29,15 @@ _ENTER = (
     'mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"; '
     'exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 PYTHONPATH=/opt/site "$@"'
 )
+
+# A small process between: a program begins with the peak memory of whoever started it.
+_MEASURE = """
+import resource, subprocess, sys, time
+begin = time.monotonic()
+status = subprocess.call(sys.argv[1:], stdout=2)
+print(time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
 
 
 def run_stage2(cache: Cache) -> dict[str, float]:
@@ -73,20 +81,20 @@ def _document() -> bytes:
 def _timed(root: Path, folder: str, *command: str, given: bytes = b"") -> tuple[float, float]:
     """Run a command in the root; return its seconds, and the memory of its largest process in MiB."""
     enter = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-euc", _ENTER, "enter")
-    begin = time.monotonic()
     with Path(folder, "errors").open("w+b") as errors:
         process = subprocess.Popen(
-            (*enter, str(root), folder, *command), stdin=subprocess.PIPE, stdout=errors, stderr=errors
-        )
+            (sys.executable, "-I", "-S", "-c", _MEASURE, *enter, str(root), folder, *command),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+        )  # fmt: skip
         assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(given)
         process.stdin.flush()
         # Its input stays open: the end of it ends stage 2.
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - begin
-        process.returncode = os.waitstatus_to_exitcode(status)
+        measured = process.stdout.read().split()
         process.stdin.close()
-        errors.seek(0)
-        if status:
+        process.stdout.close()
+        if process.wait():
+            errors.seek(0)
             raise CommandFailed(f"{' '.join(command)}: {tail(errors.read().decode())}")
-    return seconds, usage.ru_maxrss / 1024
+    return float(measured[0]), int(measured[1]) / 1024
