@@ -229,18 +229,19 @@ class Roster:
     def named(self) -> tuple[Named, ...]:
         """Every address with its names: networks with DHCP first, then by network and address.
 
-        The first address of a host has its short name and its aliases; another one has them only when the host has a
-        name of its own there, so that a short name means one address.
+        The first address of a host has its short name and its aliases; another one has a short name only when the host
+        has a name of its own there that no address before it has, so that a short name means one address.
         """
         found = []
         for host in self.hosts:
-            first = True
+            first, taken = True, {host.name, *host.aliases}
             for card in host.cards:
                 if card.ip is None:
                     continue
                 segment = self.by_name.get(card.segment or "")
                 full = [f"{card.name}.{segment.zone}"] if segment is not None and segment.zone else []
-                short = [card.name] if first or not full or card.name != host.name else []
+                short = [card.name] if first or not full or card.name not in taken else []
+                taken.add(card.name)
                 names = (*full, *short, *(host.aliases if first else ()))
                 found.append(Named(host, card, segment, card.ip, names))
                 first = False
