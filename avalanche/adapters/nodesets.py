@@ -14,6 +14,7 @@ from ClusterShell.NodeUtils import GroupResolver, GroupResolverError, GroupSourc
 
 from avalanche.cluster import Cluster, Host
 from avalanche.errors import ClusterError, UnknownHost
+from avalanche.groups import group_names, membership_group
 
 MAX_NAMES = 100_000
 """The most names that one node set may stand for."""
@@ -62,9 +63,9 @@ def groups_of(cluster: Cluster) -> dict[str, list[str]]:
     for appliance in cluster.appliances:
         found.setdefault(appliance, [])
     for membership in cluster.memberships:
-        found.setdefault(membership.replace(" ", "_"), [])
+        found.setdefault(membership_group(membership), [])
     for host in cluster.hosts.values():
-        for group in {f"rack{host.rack}", host.appliance, host.membership.replace(" ", "_")} - {""}:
+        for group in group_names(host):
             found.setdefault(group, []).append(host.name)
     return found
 
