@@ -331,8 +331,9 @@ class Verifier:
     """Check an object's bytes in the order they arrive, and say which prefix may be released.
 
     Keeps no bytes: the caller holds them until they are verified. A piece is released when its hash is the manifest's;
-    the last one only when the SHA-256 of the whole object is too. After a `VerificationFailed` the verifier stands at
-    `verified` again: feed it the bytes from there on, from another source.
+    the last one only when the SHA-256 of the whole object is too. Whoever has a piece knows the hashes of its blocks;
+    with these (`trust`) each block of it is checked as it comes, and may be passed on to hosts that check it too. After
+    a `VerificationFailed` the verifier stands at `checked` again: feed it the bytes from there on, from another source.
 
     >>> entry = Entry.of(hash_stream([b"bash"]), "Packages/bash.rpm")
     >>> verifier = Verifier(entry)
@@ -346,8 +347,13 @@ class Verifier:
         self._height = _PIECE_HEIGHT if entry.pieces else _height(-(-entry.size // BLOCK))
         self.verified = 0
         """Bytes from the start that may be released."""
+        self.checked = 0
+        """Bytes from the start whose blocks are proven: at least `verified`, and a whole number of blocks."""
+        self.leaves = bytearray()
+        """The hashes of the blocks, 32 bytes each, of every piece for which they are proven, from the start."""
         self._received = 0
         self._whole_verified = hashlib.sha256()
+        self._whole_checked = hashlib.sha256()
         self._whole = hashlib.sha256()
         self._leaf = hashlib.sha256()
         self._leaves: list[bytes] = []
@@ -362,11 +368,29 @@ class Verifier:
         """Is every byte verified?"""
         return self.verified == self._entry.size
 
+    def trust(self, leaves: Buffer) -> None:
+        """Take the hashes of the blocks of the piece that is coming, from anybody; `received` must equal `checked`.
+
+        Raises:
+            VerificationFailed: they are not that piece's.
+            ValueError: the bytes they are about have begun to come.
+        """
+        if self._received != self.checked:
+            raise ValueError("block hashes came in the middle of a block")
+        if self._is_proven or self.is_complete:
+            return
+        hashes = [bytes(leaves[start : start + 32]) for start in range(0, len(leaves), 32)]
+        piece = self.verified // PIECE
+        blocks = -(-min(PIECE, self._entry.size - self.verified) // BLOCK)
+        if len(leaves) != 32 * blocks or self._climb(hashes) != self._expected[piece]:
+            raise self._failure(f"block hashes that are not those of piece {piece}", piece=piece)
+        self.leaves += leaves
+
     def feed(self, data: Buffer) -> int:
         """Take the next bytes and return how many bytes from the start are now verified.
 
         Raises:
-            VerificationFailed: a piece, the whole object or its length is not the manifest's.
+            VerificationFailed: a block, a piece, the whole object or its length is not the manifest's.
         """
         view = memoryview(data)
         start = 0
@@ -395,26 +419,42 @@ class Verifier:
             raise self._failure(f"only {received} of {self._entry.size} bytes arrived", piece=self.verified // PIECE)
 
     def rewind(self) -> None:
-        """Forget what was taken beyond `verified`: the next bytes begin there."""
-        self._received = self.verified
-        self._whole = self._whole_verified.copy()
+        """Forget what was taken beyond `checked`: the next bytes begin there."""
+        self._received = self.checked
+        self._whole = self._whole_checked.copy()
         self._leaf = hashlib.sha256()
-        self._leaves = []
+        del self._leaves[(self.checked - self.verified) // BLOCK :]
+
+    @property
+    def _is_proven(self) -> bool:
+        """Are the hashes of the blocks known for the piece that is coming?"""
+        return len(self.leaves) * BLOCK > self.verified * 32
+
+    def _climb(self, leaves: list[bytes]) -> str:
+        return _climb(leaves, _ZERO_LEAF, self._height).hex()
 
     def _end_leaf(self) -> None:
-        self._leaves.append(self._leaf.digest())
-        self._leaf = hashlib.sha256()
-        is_last = self._received == self._entry.size
-        if len(self._leaves) < _BLOCKS_PER_PIECE and not is_last:
+        leaf, self._leaf = self._leaf.digest(), hashlib.sha256()
+        self._leaves.append(leaf)
+        piece, is_last = self.verified // PIECE, self._received == self._entry.size
+        is_piece = is_last or len(self._leaves) == _BLOCKS_PER_PIECE
+        if self._is_proven:
+            place = 32 * ((self._received - 1) // BLOCK)
+            if leaf != self.leaves[place : place + 32]:
+                raise self._failure(f"block {place // 32} is not what the manifest says", piece=piece)
+        elif not is_piece:
             return
-        piece = self.verified // PIECE
-        if _climb(self._leaves, _ZERO_LEAF, self._height).hex() != self._expected[piece]:
+        elif self._climb(self._leaves) != self._expected[piece]:
             raise self._failure(f"piece {piece} is not what the manifest says", piece=piece)
         if is_last and self._whole.hexdigest() != self._entry.sha256:
+            self.checked, self._whole_checked = self.verified, self._whole_verified
             raise self._failure("every piece is right, but the SHA-256 of the whole is not the manifest's", piece=None)
-        self._leaves = []
-        self.verified = self._received
-        self._whole_verified = self._whole.copy()
+        if is_piece and not self._is_proven:
+            self.leaves += b"".join(self._leaves)
+        self.checked, self._whole_checked = self._received, self._whole.copy()
+        if is_piece:
+            self._leaves = []
+            self.verified, self._whole_verified = self.checked, self._whole_checked
 
     def _failure(self, reason: str, *, piece: Optional[int]) -> VerificationFailed:
         self.rewind()

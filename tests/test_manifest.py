@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -243,6 +244,86 @@ def test_no_flipped_bit_is_ever_released_and_another_source_mends_it(size: int, 
     assert verifier.verified == verifier.received == position // PIECE * PIECE
     assert verifier.feed(data[verifier.received :]) == size
     verifier.finish()
+
+
+def leaves_of(data: bytes, piece: int) -> bytes:
+    """The hashes of a piece's blocks."""
+    bytes_ = data[piece * PIECE : (piece + 1) * PIECE]
+    return b"".join(hashlib.sha256(bytes_[at : at + BLOCK]).digest() for at in range(0, len(bytes_), BLOCK))
+
+
+@settings(deadline=None)
+@given(
+    size=st.integers(1, 3 * PIECE),
+    trusted=st.sets(st.integers(0, 2)),
+    flips=st.lists(st.integers(0, 3 * PIECE - 1), max_size=3),
+    chunk=st.sampled_from([1000, BLOCK, 65536]),
+    rewinds=st.sets(st.integers(0, 200), max_size=4),
+)
+def test_with_block_hashes_every_block_is_checked_as_it_comes_whatever_fails_between(
+    size: int, trusted: set[int], flips: list[int], chunk: int, rewinds: set[int]
+) -> None:
+    data = data_of(size)
+    bad = {position % size for position in flips}
+    verifier, step = Verifier(entry_of(data)), 0
+    while not verifier.is_complete:
+        at, step = verifier.received, step + 1
+        piece = at // PIECE
+        if step in rewinds:
+            verifier.rewind()
+            assert verifier.received == verifier.checked
+            continue
+        if piece in trusted and at == verifier.checked:
+            verifier.trust(leaves_of(data, piece))
+        end = min(at + chunk, size, (piece + 1) * PIECE)
+        sent = bytearray(data[at:end])
+        wrong = {position for position in bad if at <= position < end}
+        for position in wrong:
+            sent[position - at] ^= 1
+        bad -= wrong
+        try:
+            verifier.feed(sent)
+        except VerificationFailed as failure:
+            assert failure.piece == piece
+            assert verifier.received == verifier.checked
+        assert verifier.verified <= verifier.checked <= verifier.received
+        assert verifier.checked % BLOCK == 0 or verifier.is_complete
+        if piece in trusted and not bad and not wrong and not flips and not rewinds:
+            assert verifier.received - verifier.checked < BLOCK
+    assert verifier.leaves == b"".join(leaves_of(data, piece) for piece in range(-(-size // PIECE)))
+
+
+def test_a_bad_block_costs_itself_and_not_the_piece_when_block_hashes_came_first() -> None:
+    data = data_of(PIECE + 3 * BLOCK)
+    verifier = Verifier(entry_of(data))
+    verifier.feed(data[:PIECE])
+    verifier.trust(leaves_of(data, 1))
+    with pytest.raises(VerificationFailed, match="block 17 is not"):
+        verifier.feed(data[PIECE : PIECE + BLOCK] + bytes(BLOCK))
+    assert (verifier.verified, verifier.checked, verifier.received) == (PIECE, PIECE + BLOCK, PIECE + BLOCK)
+    assert verifier.feed(data[PIECE + BLOCK :]) == len(data)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda rows: rows[:-32], lambda rows: rows + rows[:32], lambda rows: rows[32:] + rows[:32], lambda rows: b""],
+)
+def test_block_hashes_that_are_not_the_piece_s_are_refused_and_change_nothing(
+    change: Callable[[bytes], bytes],
+) -> None:
+    data = data_of(PIECE + 3 * BLOCK)
+    verifier = Verifier(entry_of(data))
+    with pytest.raises(VerificationFailed, match="block hashes that are not those of piece 0"):
+        verifier.trust(change(leaves_of(data, 0)))
+    assert verifier.feed(data) == len(data)
+
+
+def test_block_hashes_that_come_late_are_refused() -> None:
+    data = data_of(PIECE)
+    verifier = Verifier(entry_of(data))
+    verifier.feed(data[:5])
+    with pytest.raises(ValueError, match="in the middle"):
+        verifier.trust(leaves_of(data, 0))
 
 
 def test_right_pieces_under_a_wrong_sha256_keep_the_last_piece_back() -> None:

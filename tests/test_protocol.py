@@ -88,6 +88,8 @@ def read_frames(text: str) -> None:
             start = frames.read_offset(view)
             body = data[frames.DATA_HEAD_BYTES :]
             again = frames.data_head(head.id, start, len(body)) + body
+        elif head.kind == frames.LEAVES:
+            again = frames.leaves(head.id, frames.read_offset(view), data[frames.DATA_HEAD_BYTES :])
         elif head.kind == frames.HEARTBEAT:
             beat = frames.read_heartbeat(payload)
             again = frames.heartbeat(beat.backlog, beat.egress, beat.ingress, beat.held.items())

@@ -82,7 +82,7 @@ class Place:
 
 
 class Slot:
-    """The file of one object. Only verified bytes are ever written to it."""
+    """The file of one object. Only proven bytes are ever written to it."""
 
     def __init__(self, place: Place, name: str, size: int) -> None:
         self.place = place
@@ -96,8 +96,8 @@ class Slot:
     def __repr__(self) -> str:
         return f"<Slot {self._name} {self._written}/{self.size}>"
 
-    def write(self, data: memoryview) -> None:
-        """Append verified bytes.
+    def write(self, data: memoryview, start: int) -> None:
+        """Put proven bytes where they belong; what lies ahead of ``start`` is there already.
 
         Raises:
             OSError: the disk is full or broken; nothing of ``data`` counts as written.
@@ -105,9 +105,10 @@ class Slot:
         assert self._descriptor is not None
         done = 0
         while done < len(data):
-            done += os.pwrite(self._descriptor, data[done:], self._written + done)
-        self._written += done
-        self.place.written += done
+            done += os.pwrite(self._descriptor, data[done:], start + done)
+        grown = max(start + done - self._written, 0)
+        self._written += grown
+        self.place.written += grown
 
     def seal(self) -> None:
         """No more bytes will come."""

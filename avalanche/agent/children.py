@@ -12,7 +12,7 @@ from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.downloader import Downloader
 from avalanche.agent.item import Item, State
 from avalanche.agent.meter import Meter
-from avalanche.manifest import PIECE
+from avalanche.manifest import BLOCK, PIECE
 
 FRAME = 65536
 """Bytes of an object in one DATA frame: what is sent for one request before another one may come in between."""
@@ -48,12 +48,14 @@ class _Request:
         self.id = id
         self.item = item
         self.sent = offset
+        self.proven = -1
+        """The piece for which the hashes of its blocks were sent last."""
         self.is_hurried = False
 
     @property
     def ready(self) -> int:
         """Bytes that could be sent now."""
-        return self.item.verified - self.sent
+        return self.item.checked - self.sent
 
 
 class Child(asyncio.Protocol):
@@ -175,7 +177,7 @@ class Child(asyncio.Protocol):
             reason = frames.NOT_HERE
         elif len(self._open) >= frames.MAXIMUM_OPEN:
             reason = frames.BUSY
-        elif offset % PIECE or offset >= item.entry.size:
+        elif offset % BLOCK or offset >= item.entry.size:
             reason = frames.BAD_OFFSET
         if reason or item is None:
             self._write(frames.refuse(id, reason))
@@ -241,12 +243,22 @@ class Child(asyncio.Protocol):
         if len(data) != size:
             self._refuse(request, frames.NOT_HERE)  # the disk has lost it; somebody else has it
             return
-        self._write(b"".join((frames.data_head(request.id, request.sent, size), data)))
+        head = frames.data_head(request.id, request.sent, size)
+        self._write(b"".join((self._proof(request), head, data)))
         self._sharing.egress.count(size)
         request.sent += size
         if request.sent == request.item.entry.size:
             self._forget(request)
             self._write(frames.bare(frames.END, request.id))
+
+    def _proof(self, request: _Request) -> bytes:
+        """What the child needs to check each block of a piece, before the first of them; one block needs nothing."""
+        piece, blocks = request.sent // PIECE, PIECE // BLOCK
+        if piece == request.proven:
+            return b""
+        request.proven = piece
+        hashes = request.item.leaves[32 * blocks * piece : 32 * blocks * (piece + 1)]
+        return frames.leaves(request.id, piece * PIECE, hashes) if len(hashes) > 32 else b""
 
     def _descriptor(self, item: Item) -> int:
         if self._file is None or self._file_item is not item:
@@ -279,6 +291,6 @@ class Child(asyncio.Protocol):
             self.close()
         elif self._open and waiting < 4 * BUFFER:
             backlog = waiting + sum(max(request.ready, 0) for request in self._open.values())
-            held = [(request.id, request.item.verified) for request in self._open.values()]
+            held = [(request.id, request.item.checked) for request in self._open.values()]
             sharing = self._sharing
             self._write(frames.heartbeat(backlog, sharing.egress.rate, sharing.ingress.best, held))

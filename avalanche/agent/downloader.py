@@ -264,7 +264,8 @@ class Downloader:
         return self._loads.setdefault(source, Load())
 
     def _take_off(self, item: Item, slot: Slot) -> Flight:
-        transfer = Transfer(item, slot, on_verified=self._verified, clock=self._now)
+        ingress = self.figures.ingress
+        transfer = Transfer(item, slot, rate=lambda: ingress.rate, on_verified=self._verified, clock=self._now)
         trouble = Trouble(item.entry, self._events, sources=self._sources, is_live=self._is_live, delay=self._delay)
         item.slot, item.state = slot, State.ARRIVING
         self._flights[item] = flight = Flight(item, slot, transfer, trouble)

@@ -6,15 +6,15 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from avalanche.manifest import PIECE
+from avalanche.manifest import BLOCK, PIECE, Buffer
 
 GET, CANCEL, HURRY = 1, 2, 3
-DATA, HEARTBEAT, END, REFUSE = 16, 17, 18, 19
+DATA, HEARTBEAT, END, REFUSE, LEAVES = 16, 17, 18, 19, 20
 
 NOT_HERE, BUSY, BAD_OFFSET, LEAVING = 1, 2, 3, 4
 REASONS = {NOT_HERE: "not here", BUSY: "busy", BAD_OFFSET: "bad offset", LEAVING: "leaving"}
 
-PROTOCOL = "avalanche-relay/1"
+PROTOCOL = "avalanche-relay/2"
 MAXIMUM_OPEN = 256
 """Requests that are open at once on a connection."""
 
@@ -29,6 +29,8 @@ DATA_HEAD_BYTES = _DATA.size
 OFFSET_BYTES = DATA_HEAD_BYTES - HEAD_BYTES
 GET_BYTES = _GET.size - HEAD_BYTES
 MAXIMUM_DATA = PIECE + OFFSET_BYTES
+LEAVES_BYTES = OFFSET_BYTES + 32, OFFSET_BYTES + 32 * (PIECE // BLOCK)
+"""The shortest and the longest payload of LEAVES."""
 MAXIMUM_HEARTBEAT = _BEAT.size + MAXIMUM_OPEN * _HELD.size
 
 
@@ -63,7 +65,7 @@ def read_head(data: memoryview) -> Head:
 
 
 def read_offset(data: memoryview) -> int:
-    """The offset in the first `DATA_HEAD_BYTES` of a DATA frame."""
+    """The offset in the first `DATA_HEAD_BYTES` of a DATA or LEAVES frame."""
     return int(_DATA.unpack_from(data)[3])
 
 
@@ -106,7 +108,12 @@ def data_head(id: int, offset: int, size: int) -> bytes:
     return _DATA.pack(DATA, id, OFFSET_BYTES + size, offset)
 
 
+def leaves(id: int, offset: int, hashes: Buffer) -> bytes:
+    """A LEAVES frame: the hashes of the blocks of the piece that begins at ``offset``."""
+    return _DATA.pack(LEAVES, id, OFFSET_BYTES + len(hashes), offset) + bytes(hashes)
+
+
 def heartbeat(backlog: int, egress: int, ingress: int, held: Iterable[tuple[int, int]]) -> bytes:
-    """A HEARTBEAT frame; ``held`` are pairs of request and verified bytes."""
-    rows = b"".join(_HELD.pack(id, verified) for id, verified in held)
+    """A HEARTBEAT frame; ``held`` are pairs of request and bytes that can be had."""
+    rows = b"".join(_HELD.pack(id, checked) for id, checked in held)
     return _HEAD.pack(HEARTBEAT, 0, _BEAT.size + len(rows)) + _BEAT.pack(backlog, egress, ingress) + rows

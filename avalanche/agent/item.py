@@ -8,7 +8,7 @@ from typing import Callable, Optional
 
 from avalanche.agent.cache import Slot
 from avalanche.errors import AvalancheError
-from avalanche.manifest import Entry
+from avalanche.manifest import Buffer, Entry
 
 
 class State(enum.Enum):
@@ -30,6 +30,8 @@ class Item:
         entry: what the manifest says of it.
         slot: its file, while ARRIVING or COMPLETE.
         verified: bytes from the start that may be released.
+        checked: bytes from the start that other hosts may have, which check each block, too; as many or more.
+        leaves: the hashes of the blocks, 32 bytes each, of every piece for which they are proven.
         is_demanded: the installer waits for it.
         has_arrived: was it ever complete?
         is_hurried: a host that fetches from this one waits for it.
@@ -42,6 +44,8 @@ class Item:
         self.state = State.ABSENT
         self.slot: Optional[Slot] = None
         self.verified = 0
+        self.checked = 0
+        self.leaves: Buffer = b""
         self.is_demanded = False
         self.is_hurried = False
         self.has_arrived = False
@@ -57,6 +61,11 @@ class Item:
     def is_evictable(self) -> bool:
         """Has the installer everything of it, and does nobody read it?"""
         return self.state is State.COMPLETE and self.delivered == self.entry.size and self.readers == 0
+
+    @property
+    def is_watched(self) -> bool:
+        """Does another host fetch it from this one?"""
+        return bool(self._watchers)
 
     async def beyond(self, offset: int) -> int:
         """Wait until more than ``offset`` bytes are verified and return how many are.
@@ -82,11 +91,13 @@ class Item:
         """Undo one `watch`."""
         self._watchers.remove(watcher)
 
-    def advance(self, verified: int) -> None:
-        """More bytes were verified and written: wake who waits for them."""
-        self.verified = verified
-        for waiter in self._woken():
-            waiter.set_result(None)
+    def advance(self, verified: int, checked: int) -> None:
+        """More bytes were proven and written: wake who waits for them."""
+        if verified > self.verified:
+            self.verified = verified
+            for waiter in self._woken():
+                waiter.set_result(None)
+        self.checked = checked
         self._tell()
 
     def complete(self) -> None:
@@ -115,7 +126,8 @@ class Item:
             self.slot.drop()
         self.slot = None
         self.state = State.ABSENT
-        self.verified = 0
+        self.verified = self.checked = 0
+        self.leaves = b""
         self.delivered = 0
         self.is_demanded = False
         self.is_hurried = False

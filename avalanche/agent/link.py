@@ -12,6 +12,7 @@ from avalanche.agent import frames
 from avalanche.agent.lookup import Row
 from avalanche.agent.transfer import TRICKLE, Transfer
 from avalanche.errors import SourceUnavailable, VerificationFailed
+from avalanche.manifest import PIECE
 
 if TYPE_CHECKING:
     from avalanche.agent.parents import Parent, Parents
@@ -25,6 +26,12 @@ SLOW_BACKLOG = 65536
 SLOW_EGRESS, SLOW_INGRESS = 0.6, 0.85
 IDLE_SECONDS = 30.0
 HEAD_BYTES = 8192
+_LENGTHS = {
+    frames.HEARTBEAT: (0, frames.MAXIMUM_HEARTBEAT),
+    frames.END: (0, 0),
+    frames.REFUSE: (1, 1),
+    frames.LEAVES: frames.LEAVES_BYTES,
+}
 BUFFER = 1 << 18
 
 
@@ -102,7 +109,7 @@ class Link(asyncio.BufferedProtocol):
         await self._opened
 
     async def fetch(self, transfer: Transfer) -> None:
-        """Fetch an object from its last verified piece on. Raises as `Source.fetch`."""
+        """Fetch an object from its last proven block on. Raises as `Source.fetch`."""
         now = self._loop.time()
         if not self._requests:
             self._heard = self._fed = now
@@ -110,7 +117,7 @@ class Link(asyncio.BufferedProtocol):
         id = self._last
         request = self._requests[id] = Request(transfer, self._loop.create_future(), now)
         item = transfer.item
-        self._write(frames.get(id, item.entry.sha256, item.verified))
+        self._write(frames.get(id, item.entry.sha256, transfer.received_bytes))
         if item.is_demanded or item.is_hurried:
             self._write(frames.bare(frames.HURRY, id))
         try:
@@ -234,8 +241,8 @@ class Link(asyncio.BufferedProtocol):
                 return 0
             self._begin_data(head, frames.read_offset(data))
             return frames.DATA_HEAD_BYTES
-        most = {frames.HEARTBEAT: frames.MAXIMUM_HEARTBEAT, frames.END: 0, frames.REFUSE: 1}.get(head.kind, -1)
-        if not 0 <= head.length <= most:
+        least, most = _LENGTHS.get(head.kind, (1, 0))
+        if not least <= head.length <= most:
             raise ValueError(f"a frame of type {head.kind} with {head.length} bytes")
         end = frames.HEAD_BYTES + head.length
         if len(data) < end:
@@ -244,6 +251,8 @@ class Link(asyncio.BufferedProtocol):
             if head.id:
                 raise ValueError("a heartbeat about one request")
             self._beat = frames.read_heartbeat(data[frames.HEAD_BYTES : end])
+        elif head.kind == frames.LEAVES:
+            self._trust(head.id, data[:end])
         elif head.kind == frames.END:
             self._end(head.id)
         else:
@@ -254,6 +263,16 @@ class Link(asyncio.BufferedProtocol):
         if not 0 < id <= self._last:
             raise ValueError(f"a frame about request {id}, which was never made")
         return self._requests.get(id)
+
+    def _trust(self, id: int, frame: memoryview) -> None:
+        request = self._known(id)
+        if request is None:
+            return
+        offset, here = frames.read_offset(frame), request.transfer.received_bytes
+        if offset != here - here % PIECE:
+            raise ValueError(f"LEAVES of the piece at {offset}, where {here} comes next")
+        self._current = request
+        request.transfer.trust(frame[frames.DATA_HEAD_BYTES :])
 
     def _begin_data(self, head: frames.Head, offset: int) -> None:
         size = head.length - frames.OFFSET_BYTES
@@ -298,8 +317,6 @@ class Link(asyncio.BufferedProtocol):
             request.done.set_result(None)
 
     def _refused(self, head: frames.Head, payload: memoryview) -> None:
-        if head.length != 1:
-            raise ValueError("REFUSE without a reason")
         request = self._known(head.id)
         if request is None:
             return
@@ -352,7 +369,7 @@ class Link(asyncio.BufferedProtocol):
         item = request.transfer.item
         if now - max(request.transfer.heard, self._due_since) < STARVED_SECONDS:
             return
-        if self._beat.held.get(id, 0) <= item.verified and now - request.complained >= COMPLAIN_SECONDS:
+        if self._beat.held.get(id, 0) <= item.checked and now - request.complained >= COMPLAIN_SECONDS:
             request.complained = now
             self._parents.on_blame(self._parent.row.peer, "starved", item.entry.sha256)
 

@@ -1,6 +1,8 @@
-"""The bytes of one object on their way to the disk: every piece checked before it is written, wherever it comes from.
+"""The bytes of one object on their way to the disk: every one is checked before it is written, wherever it comes from.
 
-A source fills one piece in memory; the piece is hashed, written, released, and the next one takes its place.
+A source fills one piece in memory; it is hashed, written and released, and the next one takes its place. When the
+hashes of its blocks came first, it is written in grains of whole blocks as it comes, for other hosts to have at once:
+along a chain of hosts a byte then waits at each for a few blocks to fill, and not for a piece.
 """
 
 from __future__ import annotations
@@ -11,10 +13,18 @@ from avalanche.agent.cache import Slot
 from avalanche.agent.connection import Sink
 from avalanche.agent.item import Item
 from avalanche.errors import VerificationFailed
-from avalanche.manifest import PIECE, Verifier
+from avalanche.manifest import BLOCK, PIECE, Buffer, Verifier
 
 TRICKLE = 4096
 """Fewer bytes than this do not count as a sign of life: one byte a second must not hold a host up for ever."""
+
+GRAIN_SECONDS = 0.005
+"""What this much time brings is passed on at once; less would cost the processor more than it saves the chain."""
+
+
+def grain(rate: int) -> int:
+    """Bytes that are passed on at once when so many come in a second: whole blocks, at most a piece."""
+    return min(max(int(rate * GRAIN_SECONDS) // BLOCK, 1) * BLOCK, PIECE)
 
 
 class DiskFull(Exception):
@@ -25,24 +35,34 @@ class Transfer(Sink):
     """The bytes of one item on their way into its slot; survives the sources it is fed from.
 
     Args:
+        rate: bytes per second that this host receives.
         on_verified: called with the number of bytes that were verified and written.
         clock: seconds, of a clock that does not jump.
     """
 
     def __init__(
-        self, item: Item, slot: Slot, *, on_verified: Callable[[int], None], clock: Callable[[], float]
+        self,
+        item: Item,
+        slot: Slot,
+        *,
+        rate: Callable[[], int],
+        on_verified: Callable[[int], None],
+        clock: Callable[[], float],
     ) -> None:
         self.item = item
         self.heard = clock()
         """When the last bytes came that were more than a trickle, or the last source was asked."""
         self._trickle = 0
         self._slot = slot
+        self._rate = rate
         self._on_verified = on_verified
         self._clock = clock
         self._verifier = Verifier(item.entry)
+        item.leaves = self._verifier.leaves
         self._piece: Optional[memoryview] = None
-        self._filled = 0
-        self._unwritten: Optional[memoryview] = None
+        self._start = 0
+        """Where in the object the piece in memory begins."""
+        self._written = 0
 
     def __repr__(self) -> str:
         return f"<Transfer {self.item!r} received={self.received_bytes}>"
@@ -72,38 +92,38 @@ class Transfer(Sink):
         self._write()
 
     def rewind(self) -> None:
-        """Forget the bytes of a piece that is not whole."""
+        """Forget the bytes that are not proven."""
         self._verifier.rewind()
-        self._filled = 0
+
+    def trust(self, leaves: Buffer) -> None:
+        """Take the hashes of the blocks of the piece that comes next. Raises as `Verifier.trust`."""
+        self._verifier.trust(leaves)
 
     def buffer(self) -> memoryview:
-        room = min(PIECE, self.item.entry.size - self._verifier.verified)
+        room = min(PIECE, self.item.entry.size - self._start)
         if self._piece is None:
             self._piece = memoryview(bytearray(room))
-        return self._piece[self._filled : room]
+        return self._piece[self._verifier.received - self._start : room]
 
     def received(self, count: int) -> None:
         """Bytes were put into `buffer`.
 
         Raises:
-            VerificationFailed: they are not the manifest's; the piece begins anew.
-            DiskFull: a verified piece cannot be written; it is kept in memory.
+            VerificationFailed: they are not the manifest's; the piece or the block begins anew.
+            DiskFull: proven bytes cannot be written; they are kept in memory.
         """
         assert self._piece is not None
         self._trickle += count
         if self._trickle >= TRICKLE:
             self._trickle = 0
             self.heard = self._clock()
-        start, self._filled = self._filled, self._filled + count
-        before = self._verifier.verified
+        start = self._verifier.received - self._start
         try:
-            verified = self._verifier.feed(self._piece[start : self._filled])
+            is_piece = self._verifier.feed(self._piece[start : start + count]) > self._start
         except VerificationFailed:
-            self._filled = 0
+            self._written = min(self._written, self._verifier.checked)
             raise
-        if verified > before:
-            self._unwritten = self._piece[: self._filled]
-            self._filled = 0
+        if is_piece or (self.item.is_watched and self._verifier.checked - self._written >= grain(self._rate())):
             self._write()
 
     def put(self, data: memoryview) -> None:
@@ -116,16 +136,19 @@ class Transfer(Sink):
             data = data[count:]
 
     def _write(self) -> None:
-        """Write and release the verified piece that is held, if there is one."""
-        if self._unwritten is None:
+        """Write and release the proven bytes that are held, if there are any."""
+        verified, checked = self._verifier.verified, self._verifier.checked
+        if checked == self._written:
             return
+        assert self._piece is not None
         try:
-            self._slot.write(self._unwritten)
+            self._slot.write(self._piece[self._written - self._start : checked - self._start], self._written)
         except OSError as error:
             raise DiskFull(f"{self._slot.place.path}: {error.strerror}") from error
-        size = len(self._unwritten)
-        self._unwritten = None
+        self._written = checked
+        size, self._start = verified - self._start, verified
         if self._verifier.is_complete:
             self._piece = None
-        self.item.advance(self._verifier.verified)
-        self._on_verified(size)
+        self.item.advance(verified, checked)
+        if size:
+            self._on_verified(size)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Awaitable
@@ -14,6 +15,7 @@ from typing import Any, Callable, Optional
 
 from avalanche.agent import frames
 from avalanche.agent.children import BEAT_SECONDS
+from avalanche.manifest import BLOCK, PIECE
 from avalanche.membership import Membership
 from avalanche.tokens import SwarmToken, Ticket, peer_id, peer_key, read_token, sign_ticket, sign_token
 from tests.agent.faulty import GENERATION
@@ -223,9 +225,16 @@ class HostileParent:
             await asyncio.sleep(BEAT_SECONDS)
 
 
+def prove(writer: asyncio.StreamWriter, asked: Asked, data: bytes, piece: int) -> None:
+    """Send the hashes of the blocks of one piece."""
+    bytes_ = data[piece * PIECE : (piece + 1) * PIECE]
+    hashes = [hashlib.sha256(bytes_[start : start + BLOCK]).digest() for start in range(0, len(bytes_), BLOCK)]
+    writer.write(frames.leaves(asked.id, piece * PIECE, b"".join(hashes)))
+
+
 def send(writer: asyncio.StreamWriter, asked: Asked, data: bytes, start: int, end: int) -> None:
     """Send bytes of an object as DATA frames that do not cross the end of a piece."""
     while start < end:
-        stop = min(end, start + 65536, (start // 262144 + 1) * 262144)
+        stop = min(end, start + 65536, (start // PIECE + 1) * PIECE)
         writer.write(frames.data_head(asked.id, start, stop - start) + data[start:stop])
         start = stop

@@ -29,6 +29,7 @@ def test_the_page_s_frames_are_these() -> None:
         frames.bare(frames.END, 1),
         frames.refuse(2, frames.NOT_HERE),
         frames.bare(frames.CANCEL, 3),
+        frames.leaves(4, 0, bytes.fromhex(SHA256 + "9834876dcfb05cb167a5c24953eba58c4ac89b1adf57f28f2f9d09af107ee8f0")),
     ]
 
 

@@ -10,9 +10,10 @@ import pytest
 import pytest_asyncio
 
 from avalanche.agent import frames
+from avalanche.manifest import BLOCK
 from tests.agent.faulty import ORDER, FaultyFrontend
 from tests.agent.rig import Rig, until
-from tests.agent.swarm import PARENT_ORDER, Asked, Behaviour, HostileParent, StubTracker, send
+from tests.agent.swarm import PARENT_ORDER, Asked, Behaviour, HostileParent, StubTracker, prove, send
 
 
 @pytest_asyncio.fixture
@@ -90,6 +91,32 @@ async def an_unknown_request(parent: HostileParent, asked: Asked, writer: asynci
     writer.write(frames.bare(frames.END, asked.id + 1000))
 
 
+async def false_leaves(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    prove(writer, asked, bytes(len(parent.objects[asked.sha256])), 0)
+
+
+async def leaves_of_the_next_piece(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    prove(writer, asked, parent.objects[asked.sha256] + bytes(1 << 19), 1)
+
+
+async def late_leaves(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    data = parent.objects[asked.sha256]
+    if len(data) <= 2 * BLOCK:
+        await honest(parent, asked, writer)
+        return
+    send(writer, asked, data, 0, 5)
+    prove(writer, asked, data, 0)
+
+
+async def a_bad_block_after_good_leaves(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    data = parent.objects[asked.sha256]
+    if len(data) <= 5 * BLOCK:
+        await honest(parent, asked, writer)
+        return
+    prove(writer, asked, data, 0)
+    send(writer, asked, data[: 3 * BLOCK] + bytes(BLOCK), 0, 4 * BLOCK)
+
+
 A_BYTE_EVERY = 1.0
 """Seconds: never silent for as long as a dead parent is."""
 
@@ -119,6 +146,10 @@ async def silent(parent: HostileParent, asked: Asked, writer: asyncio.StreamWrit
         (wrong_offset, "corrupt"),
         (end_at_once, "corrupt"),
         (an_unknown_request, "corrupt"),
+        (false_leaves, "corrupt"),
+        (leaves_of_the_next_piece, "corrupt"),
+        (late_leaves, "corrupt"),
+        (a_bad_block_after_good_leaves, "corrupt"),
         (refuse, "refused"),
         (trickle, "stalled"),
     ],
@@ -192,7 +223,35 @@ async def test_nobody_listens_where_the_tracker_says(
     assert tracker.blames[0] == (name, "dead")
 
 
-async def test_a_move_resumes_at_the_last_verified_piece(
+async def test_a_move_resumes_at_the_last_proven_block(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    async def half(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        data = parent.objects[asked.sha256]
+        if asked.sha256 != big.sha256:
+            await honest(parent, asked, writer)
+            return
+        send(writer, asked, data, 0, 262144)
+        prove(writer, asked, data, 1)
+        send(writer, asked, data, 262144, 262144 + 3 * BLOCK + 77)
+
+    big = frontend.generation.entries["Packages/p/p6+x-1048576.rpm"]
+    parent, other = HostileParent(objects_of(frontend), half), HostileParent(objects_of(frontend), honest)
+    tracker.add_parent(PARENT_ORDER, await parent.start())
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        rig.load()
+        expected = frontend.generation.manifest.total_bytes - big.size + 262144 + 3 * BLOCK + 77
+        await until(lambda: rig.downloader.figures.bytes_from_peers == expected)
+        second = tracker.add_parent("dd" * 8, await other.start())
+        tracker.moves = [(entry.sha256, second) for entry in frontend.generation.entries.values()]
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 10)
+    await parent.stop()
+    await other.stop()
+    assert [asked.offset for asked in other.asked if asked.sha256 == big.sha256] == [262144 + 3 * BLOCK]
+    assert tracker.blames == []
+
+
+async def test_a_move_resumes_at_the_last_verified_piece_where_no_block_is_proven(
     frontend: FaultyFrontend, folder: Path, tracker: StubTracker
 ) -> None:
     async def half(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:

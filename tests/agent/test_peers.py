@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -14,10 +15,11 @@ import pytest
 import pytest_asyncio
 
 from avalanche.agent import children, frames, peers
+from avalanche.manifest import BLOCK, PIECE
 from avalanche.tokens import peer_id
 from tests.agent.faulty import ORDER, FaultyFrontend
 from tests.agent.rig import ATTEMPT, Answer, Rig, read_answer, until
-from tests.agent.swarm import ADDRESS, Stream, StubTracker, ticket_for
+from tests.agent.swarm import ADDRESS, Asked, HostileParent, Stream, StubTracker, prove, send, ticket_for
 
 BIG = "Packages/p/p6+x-1048576.rpm"
 SMALL = "Packages/p/p9+x-4242.rpm"
@@ -84,6 +86,9 @@ async def received(reader: asyncio.StreamReader, id: int, start: int = 0) -> byt
         assert head.id == id
         if head.kind == frames.END:
             return data
+        if head.kind == frames.LEAVES:
+            assert int.from_bytes(payload[:8], "big") == (start + len(data)) // PIECE * PIECE
+            continue
         assert head.kind == frames.DATA
         assert int.from_bytes(payload[:8], "big") == start + len(data)
         data += payload[8:]
@@ -197,6 +202,50 @@ async def test_a_child_gets_an_object_from_a_piece_on(rig: Rig, frontend: Faulty
     writer.write(frames.get(2, rig.item(SMALL).entry.sha256, 0))
     assert await received(reader, 2) == frontend.generation.objects[SMALL]
     writer.close()
+
+
+async def test_a_child_has_a_block_before_its_piece_is_whole_and_the_installer_does_not(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    rest = asyncio.Event()
+
+    async def block_by_block(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        data = parent.objects[asked.sha256]
+        prove(writer, asked, data, 0)
+        if len(data) > PIECE:
+            for start in range(0, 5 * BLOCK, BLOCK):
+                send(writer, asked, data, start, start + BLOCK)
+            await rest.wait()
+            send(writer, asked, data, 5 * BLOCK, PIECE)
+            for piece in range(1, -(-len(data) // PIECE)):
+                prove(writer, asked, data, piece)
+                send(writer, asked, data, piece * PIECE, min((piece + 1) * PIECE, len(data)))
+        else:
+            send(writer, asked, data, 0, len(data))
+        writer.write(frames.bare(frames.END, asked.id))
+
+    data = frontend.generation.objects[BIG]
+    objects = {entry.sha256: frontend.generation.objects[path] for path, entry in frontend.generation.entries.items()}
+    parent = HostileParent(objects, block_by_block)
+    tracker.add_parent("aa" * 8, await parent.start())
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        await until(lambda: rig.feed.relay is not None and rig.feed.relay.route.time)
+        reader, writer = await opened(rig, early=frames.get(1, rig.item(BIG).entry.sha256, 0))
+        rig.load()
+        head, payload = await next_frame(reader)
+        assert (head.kind, payload[:8]) == (frames.LEAVES, bytes(8))
+        assert payload[8:40] == hashlib.sha256(data[:BLOCK]).digest()
+        got = b""
+        while len(got) < 5 * BLOCK:
+            got += (await next_frame(reader))[1][8:]
+        assert got == data[: 5 * BLOCK]
+        assert (rig.item(BIG).verified, rig.item(BIG).checked) == (0, 5 * BLOCK)
+        rest.set()
+        assert await received(reader, 1, len(got)) == data[len(got) :]
+        assert (await rig.get("/" + BIG)).body == data
+        writer.close()
+    await parent.stop()
+    assert tracker.blames == []
 
 
 async def test_a_hurried_request_comes_before_others(rig: Rig) -> None:
