@@ -71,9 +71,15 @@ def _done(options: argparse.Namespace) -> int:
 
 
 def _stage2(options: argparse.Namespace) -> int:
-    from avalanche.agent.stage2 import run_stage2
+    from avalanche.agent.judge import JudgeProcess
 
-    return run_stage2(rundir.RunDirectory(options.run))
+    judge = JudgeProcess()  # before stage 2 imports what the judge has no use for
+    try:
+        from avalanche.agent.stage2 import run_stage2
+
+        return run_stage2(rundir.RunDirectory(options.run), judge)
+    finally:
+        judge.close()
 
 
 if __name__ == "__main__":
