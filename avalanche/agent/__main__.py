@@ -23,16 +23,29 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     sys.exit(options.run_command(options))
 
 
+class _Help(argparse.HelpFormatter):
+    """Of a fixed width: to ask the terminal's, argparse imports what takes half a megabyte of the cache's memory."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=100)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="agent.pyz", description="Avalanche on an installing host.")
+    parser = argparse.ArgumentParser(
+        prog="agent.pyz", description="Avalanche on an installing host.", formatter_class=_Help
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    agent = commands.add_parser("agent", help="render the kickstart and serve packages until done")
+    agent = commands.add_parser(
+        "agent", help="render the kickstart and serve packages until done", formatter_class=_Help
+    )
     agent.set_defaults(run_command=_agent)
-    done = commands.add_parser("done", help="tell the frontend how the install ended")
+    done = commands.add_parser("done", help="tell the frontend how the install ended", formatter_class=_Help)
     done.add_argument("status", choices=DONE_STATUSES)
     done.add_argument("text", nargs="?", default="", help="why it failed")
     done.set_defaults(run_command=_done)
-    stage2 = commands.add_parser("stage2", help="make a kickstart of a profile; the agent talks to it")
+    stage2 = commands.add_parser(
+        "stage2", help="make a kickstart of a profile; the agent talks to it", formatter_class=_Help
+    )
     stage2.set_defaults(run_command=_stage2)
     for command in (agent, done, stage2):
         command.add_argument("--run", type=Path, default=rundir.DEFAULT, help="run directory (default %(default)s)")
