@@ -1,9 +1,8 @@
 """The agent bundle: one zip file that Python 3.9 and later runs as it is, with nothing compiled in it.
 
 It holds the agent, the modules of ours that it imports (followed import by import, so that there is no list to forget),
-and h11, jinja2 and markupsafe as they are installed here, with their licences; all without docstrings, which every host
-would fetch and compile for nothing. The same installation always gives the same bytes, so that the hash in a stub stays
-true after a restart.
+and h11 as it is installed here, with its licence; all without docstrings, which every host would fetch and compile for
+nothing. The same installation always gives the same bytes, so that the hash in a stub stays true after a restart.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from importlib.resources.abc import Traversable
 from avalanche.errors import ConfigError
 
 MAX_BYTES = 512 * 1024
-LIBRARIES = ("h11", "jinja2", "markupsafe")
+LIBRARIES = ("h11",)
 
 _MAIN = b"from avalanche.agent.__main__ import main\n\nraise SystemExit(main())\n"
 _EPOCH = (

@@ -12,7 +12,6 @@ from typing import Optional
 
 from avalanche.agent import rundir
 from avalanche.errors import AvalancheError
-from avalanche.messages import DONE_STATUSES
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     agent.set_defaults(run_command=_agent)
     done = commands.add_parser("done", help="tell the frontend how the install ended", formatter_class=_Help)
-    done.add_argument("status", choices=DONE_STATUSES)
+    done.add_argument("status", type=_status)
     done.add_argument("text", nargs="?", default="", help="why it failed")
     done.set_defaults(run_command=_done)
     stage2 = commands.add_parser(
@@ -50,6 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     for command in (agent, done, stage2):
         command.add_argument("--run", type=Path, default=rundir.DEFAULT, help="run directory (default %(default)s)")
     return parser
+
+
+def _status(text: str) -> str:
+    from avalanche.messages import DONE_STATUSES
+
+    if text not in DONE_STATUSES:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(DONE_STATUSES)}")
+    return text
 
 
 def _agent(options: argparse.Namespace) -> int:

@@ -14,8 +14,9 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from avalanche.errors import KickstartRefused
 from avalanche.judge import Judge
@@ -90,7 +91,7 @@ def _work(line: socket.socket, life: int) -> NoReturn:
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         with line.makefile("rwb") as lines:
-            answer = _answer(lines)
+            answer = _answer(iter(lines))
             lines.write(json.dumps(answer).encode() + b"\n")
     except ConnectionError:
         os._exit(1)
@@ -101,7 +102,7 @@ def _work(line: socket.socket, life: int) -> NoReturn:
     os._exit(0)
 
 
-def _answer(lines: BinaryIO) -> dict[str, str]:
+def _answer(lines: Iterator[bytes]) -> dict[str, str]:
     try:
         # Most of the work does not depend on the release.
         import pykickstart.handlers.control
@@ -121,8 +122,8 @@ def _answer(lines: BinaryIO) -> dict[str, str]:
     return {"refused": f"pykickstart warns about the kickstart: {found[0]}"} if found else {}
 
 
-def _next(lines: BinaryIO) -> str:
-    line = lines.readline()
+def _next(lines: Iterator[bytes]) -> str:
+    line = next(lines, b"")
     if not line:
         raise ConnectionError
     return line.decode().rstrip("\n")
