@@ -5,6 +5,7 @@ A source fills one piece in memory; the piece is hashed, written, released, and 
 
 from __future__ import annotations
 
+from mmap import mmap
 from typing import Callable, Optional
 
 from avalanche.agent.cache import Slot
@@ -79,7 +80,8 @@ class Transfer(Sink):
     def buffer(self) -> memoryview:
         room = min(PIECE, self.item.entry.size - self._verifier.verified)
         if self._piece is None:
-            self._piece = memoryview(bytearray(room))
+            # Straight from the kernel: what is not filled yet takes no memory, and what is done with is given back.
+            self._piece = memoryview(mmap(-1, max(room, 1)))
         return self._piece[self._filled : room]
 
     def received(self, count: int) -> None:
