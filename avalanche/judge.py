@@ -17,34 +17,48 @@ _PLACE = re.compile(r"^The following problem occurred on line [0-9]+ of the kick
 _NODE = re.compile(r"# from .*?: (?P<file>.*?)(?: line [0-9]+)? \(roll ")
 
 
-def judge_kickstart(text: str, *, release: str, follow: bool = True, secrets: Iterable[str] = ()) -> tuple[str, ...]:
-    """Parse a kickstart as the installer of a release does.
+class Judge:
+    """pykickstart's parser of one release, for one kickstart. Making it takes longer than the parsing.
 
     Args:
         follow: read the files that ``%include`` names, which only exist on the host, after its ``<pre>`` scripts.
-        secrets: values that no message shows (``Attributes.secrets``).
-
-    Returns:
-        pykickstart's warnings, a line each.
 
     Raises:
-        KickstartRefused: pykickstart refuses it; names the line, its command and the node file it comes from. Or the
-            release is unknown.
+        KickstartRefused: the release is unknown.
+        ImportError: pykickstart is missing.
     """
-    from pykickstart.errors import KickstartError
-    from pykickstart.parser import KickstartParser
-    from pykickstart.version import makeVersion
 
-    if release not in HANDLERS:
-        raise KickstartRefused(f"unknown release {release!r}; choose one of {', '.join(HANDLERS)}")
-    parser = KickstartParser(makeVersion(HANDLERS[release]), followIncludes=follow)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            parser.readKickstartFromString(text)
-        except (KickstartError, ValueError) as error:
-            raise KickstartRefused(_hide(_explain(error, text), secrets)) from None
-    return tuple(_hide(" ".join(str(warning.message).split()), secrets) for warning in caught)
+    def __init__(self, release: str, *, follow: bool = True) -> None:
+        from pykickstart.parser import KickstartParser
+        from pykickstart.version import makeVersion
+
+        if release not in HANDLERS:
+            raise KickstartRefused(f"unknown release {release!r}; choose one of {', '.join(HANDLERS)}")
+        self._parser = KickstartParser(makeVersion(HANDLERS[release]), followIncludes=follow)
+
+    def hear(self, text: str, *, secrets: Iterable[str] = ()) -> tuple[str, ...]:
+        """Return pykickstart's warnings about the kickstart, a line each.
+
+        Args:
+            secrets: values that no message shows (``Attributes.secrets``).
+
+        Raises:
+            KickstartRefused: pykickstart refuses it; names the line, its command and the node file it comes from.
+        """
+        from pykickstart.errors import KickstartError
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                self._parser.readKickstartFromString(text)
+            except (KickstartError, ValueError) as error:
+                raise KickstartRefused(_hide(_explain(error, text), secrets)) from None
+        return tuple(_hide(" ".join(str(warning.message).split()), secrets) for warning in caught)
+
+
+def judge_kickstart(text: str, *, release: str, follow: bool = True, secrets: Iterable[str] = ()) -> tuple[str, ...]:
+    """Parse a kickstart as the installer of a release does. Arguments, result and errors are those of `Judge`."""
+    return Judge(release, follow=follow).hear(text, secrets=secrets)
 
 
 def _hide(message: str, secrets: Iterable[str]) -> str:

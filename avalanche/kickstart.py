@@ -1,8 +1,8 @@
 """The kickstart: stage 2, from a profile and a host's attributes to the text that the installer reads.
 
-Part of the agent's import closure (Python 3.9, standard library and jinja2). The text depends on nothing else, so that
-the frontend shows byte for byte what the host uses. Every ``<post>`` is a section of its own; no body can end its
-section, whatever it holds.
+Part of the agent's import closure (Python 3.9, standard library). The text depends on nothing else, so that the
+frontend shows byte for byte what the host uses. Every ``<post>`` is a section of its own; no body can end its section,
+whatever it holds.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-
-import jinja2
 
 from avalanche import quoting
 from avalanche.attributes import Attributes
@@ -31,17 +29,6 @@ FAILED = f"{LOGS}/failed"  # what the first failed post says; reported by %onerr
 TRACE = f"{LOGS}/trace.sh"
 BOOT = "/usr/lib/avalanche/boot"  # on the installed system: the <boot> scripts, until they have run
 SUPPORTING = {"el7": "", "el8": " --excludeWeakdeps"}  # how older releases leave weak dependencies out
-
-
-@dataclass(frozen=True)
-class Post:
-    """A ``%post`` section, ready to be written."""
-
-    node: NodeName
-    line: int
-    chroot: bool
-    log: str
-    body: str
 
 
 @dataclass(frozen=True)
@@ -64,24 +51,7 @@ def render(profile: Profile, attributes: Attributes) -> str:
     """
     profile.check_references(attributes)
     renderer = _Renderer(profile, attributes)
-    return _template().render(
-        profile=profile,
-        comments=[_comment(line) for comment in profile.comments for line in renderer.comment(comment)],
-        weak=SUPPORTING.get(profile.release, " --exclude-weakdeps"),
-        repository=REPOSITORY,
-        agent=AGENT,
-        logs=LOGS,
-        trace_file=TRACE,
-        trace=_data("trace.sh"),
-        failed=TARGET + FAILED,
-        commands=list(renderer.commands()),
-        packages=_packages(profile),
-        posts=[renderer.post(index, script) for index, script in enumerate(profile.post, start=1)],
-        boot=renderer.boot(),
-        boot_folder=BOOT,
-        boot_run=_data("boot-run.sh"),
-        boot_unit={order: _data(f"boot-{order}.service") for order in ("pre", "post")},
-    )
+    return "".join(renderer.kickstart())
 
 
 def pre_scripts(profile: Profile, attributes: Attributes) -> tuple[PreScript, ...]:
@@ -102,15 +72,6 @@ def _data(name: str) -> str:
     return source.decode()
 
 
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
-    # A kickstart is no markup: values are escaped by quoting.py, for the shell.
-    environment = jinja2.Environment(  # noqa: S701
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    return environment.from_string(_data("kickstart.ks.j2"))
-
-
 def _packages(profile: Profile) -> list[str]:
     wanted = sorted((not package.meta, package.name) for package in profile.requested)
     unwanted = sorted((not package.meta, package.name) for package in profile.excluded)
@@ -129,6 +90,41 @@ class _Renderer:
     def value(self, reference: Reference) -> str:
         return self.attributes.get(reference.name, "") if reference.optional else self.attributes[reference.name]
 
+    def kickstart(self) -> Iterator[str]:
+        """Write all of it, some lines at a time."""
+        profile = self.profile
+        yield f"# Kickstart of the root node {profile.root} for {profile.release}, rendered by Avalanche."
+        yield " Nodes in order:\n"
+        for node in profile.nodes:
+            yield f"#   {_origin(node)}\n"
+        for comment in profile.comments:
+            for line in self.comment(comment):
+                yield f"# {_comment(line)}\n"
+        yield f"url --url={REPOSITORY}\n"
+        for node, lines in self.commands():
+            yield f"# from {_origin(node)}\n"
+            yield from (f"{line}\n" for line in lines)
+        yield "\n"
+        yield from self.packages()
+        yield "\n"
+        yield from _trace()
+        for index, script in enumerate(profile.post, start=1):
+            yield "\n"
+            yield from self.post(index, script)
+        yield from self.boot()
+        yield "\n"
+        yield _data("last-words.ks").format(failed=TARGET + FAILED, agent=AGENT)
+
+    def packages(self) -> Iterator[str]:
+        wanted = _packages(self.profile)
+        weak = SUPPORTING.get(self.profile.release, " --exclude-weakdeps")
+        # Anaconda adds @core by itself; what is installed is what the graph asks for and the closure was solved for.
+        core = "" if "@core" in wanted else " --nocore"
+        yield "# A frontend that is away for minutes costs time, not the install.\n"
+        yield f"%packages{weak} --timeout=60 --retries=10{core}\n"
+        yield from (f"{line}\n" for line in wanted)
+        yield "%end\n"
+
     def comment(self, comment: Comment) -> list[str]:
         return comment.text.strip().fill(self.value).splitlines()
 
@@ -143,13 +139,16 @@ class _Renderer:
                     raise self.refuse(node, refused) from None
             yield self.nodes[node], lines
 
-    def post(self, index: int, script: Script) -> Post:
+    def post(self, index: int, script: Script) -> Iterator[str]:
         node = self.nodes[script.node]
-        system = "" if script.chroot else TARGET
-        log = f"{system}{LOGS}/{index:02}-{script.node}.log"
+        chroot, system = ("", "") if script.chroot else (" --nochroot", TARGET)
         how = "" if script.strict else " lax"
         trace = f"source {system}{TRACE} {shlex.quote(node.file)} {script.line}{how} || exit\n"
-        return Post(node, script.line, script.chroot, log, _protect(trace + self.shell(script)))
+        log = f"{system}{LOGS}/{index:02}-{script.node}.log"
+        yield f"%post{chroot} --interpreter=/bin/bash --erroronfail --log={log}\n"
+        yield f"# from {node.name}: {node.file} line {script.line} (roll {node.roll})\n"
+        yield _protect(trace + self.shell(script))
+        yield "%end\n"
 
     def pre(self, script: Script) -> PreScript:
         node = self.nodes[script.node]
@@ -164,15 +163,25 @@ class _Renderer:
         keep = "avalanche_failed=/dev/null avalanche_lapses=/dev/null avalanche_originals=\n"
         return place + keep + _data("trace.sh") + self.shell(script)
 
-    def boot(self) -> list[tuple[str, str]]:
-        """Write the ``<boot>`` scripts: pairs of a path under the boot folder, and the block that writes it."""
-        written = []
-        for order, scripts in (("pre", self.profile.boot_pre), ("post", self.profile.boot_post)):
+    def boot(self) -> Iterator[str]:
+        """Write the section that writes the ``<boot>`` scripts, if there are any."""
+        found = {"pre": self.profile.boot_pre, "post": self.profile.boot_post}
+        if not any(found.values()):
+            return
+        yield f"\n%post --interpreter=/bin/bash --erroronfail --log={LOGS}/boot.log\n"
+        yield "# what <boot> asks for, when the system boots for the first time\n"
+        yield "set -e\n"
+        for order in filter(found.get, found):
+            unit = f"avalanche-boot-{order}.service"
+            yield f"mkdir -p -m 0700 {BOOT}/{order}.d\n"
+            yield f"cat > /etc/systemd/system/{unit} {_heredoc(_data(f'boot-{order}.service'))}\n"
+            yield f"systemctl enable {unit}\n"
+        yield f"cat > {BOOT}/run {_heredoc(_data('boot-run.sh'))}\n"
+        for order, scripts in found.items():
             for index, script in enumerate(scripts, start=1):
-                name = f"{order}.d/{index:02}-{script.node}"
-                path = shlex.quote(f"{BOOT}/{name}")
-                written.append((order, _protect(f"cat > {path} {_heredoc(self.alone(script))}\n")))
-        return written
+                path = shlex.quote(f"{BOOT}/{order}.d/{index:02}-{script.node}")
+                yield _protect(f"cat > {path} {_heredoc(self.alone(script))}\n")
+        yield "%end\n"
 
     def shell(self, script: Script) -> str:
         """Write what bash has to do for a script."""
@@ -251,6 +260,19 @@ class _Renderer:
         name = refused.reference.name
         message = f"the attribute {name} cannot stand here: {refused.why}"
         return KickstartRefused(message, file=self.nodes[node].file, line=refused.reference.line)
+
+
+def _trace() -> Iterator[str]:
+    """Write the section that leaves on the system what every other script begins with."""
+    yield "%post --interpreter=/bin/bash --erroronfail\n"
+    yield "# The scripts' logs may hold what only root should read.\n"
+    yield f"mkdir -p {LOGS}\nchmod 0700 {LOGS}\n"
+    yield f"cat > {TRACE} {_heredoc(_data('trace-begin.sh') + _data('trace.sh'))}\n"
+    yield "%end\n"
+
+
+def _origin(node: NodeName) -> str:
+    return f"{node.name}: {node.file} (roll {node.roll})"
 
 
 def _comment(line: str) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Optional, Union
@@ -137,7 +137,11 @@ class Manifest:
     @cached_property
     def digest(self) -> str:
         """Hexadecimal SHA-256 of the wire form: what a profile document pins."""
-        return hashlib.sha256(self._document).hexdigest()
+        # Line by line: an installing host has no use for the whole, and its memory is its cache.
+        whole = hashlib.sha256()
+        for line in self._lines():
+            whole.update(line)
+        return whole.hexdigest()
 
     @cached_property
     def _by_path(self) -> dict[str, Entry]:
@@ -145,9 +149,13 @@ class Manifest:
 
     @cached_property
     def _document(self) -> bytes:
+        return b"".join(self._lines())
+
+    def _lines(self) -> Iterator[bytes]:
         head = {"manifest": 1, "generation": self.generation, "piece_length": PIECE, "objects": len(self.entries)}
-        rows = [head] + [_row(entry) for entry in self.entries]
-        return "".join(json.dumps(row) + "\n" for row in rows).encode("ascii")
+        yield json.dumps(head).encode("ascii") + b"\n"
+        for entry in self.entries:
+            yield json.dumps(_row(entry)).encode("ascii") + b"\n"
 
     def __repr__(self) -> str:
         return f"<Manifest {self.generation} {len(self.entries)} objects, {self.total_bytes / 1e6:.1f} MB>"

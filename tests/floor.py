@@ -1,4 +1,4 @@
-"""Prove that the agent's import closure keeps to its floor: Python 3.9, standard library, h11, jinja2, markupsafe.
+"""Prove that the agent's import closure keeps to its floor: Python 3.9, standard library, h11.
 
 ``closure()`` follows imports from the bundle's entry points, wherever in a function they stand. The same list decides
 what is checked by vermin, what is tested under the oldest and the newest Python (``python tests/floor.py --tests``),
@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENTRIES = ("avalanche.agent.__main__",)
 OTHERS_TESTED = ("avalanche.stub",)  # its %pre runs on the host, and must be parsed there
-ALLOWED = {"h11", "jinja2", "markupsafe", "pykickstart"}  # pykickstart is the installer's own
+ALLOWED = {"h11", "pykickstart"}  # pykickstart is the installer's own
 
 
 def path_of(module: str) -> Path | None:

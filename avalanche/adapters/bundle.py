@@ -1,8 +1,8 @@
 """The agent bundle: one zip file that Python 3.9 and later runs as it is, with nothing compiled in it.
 
 It holds the agent, the modules of ours that it imports (followed import by import, so that there is no list to forget),
-and h11, jinja2 and markupsafe as they are installed here, with their licences. The same installation always gives the
-same bytes, so that the hash in a stub stays true after a restart.
+and h11 as it is installed here, with its licence; all without docstrings, which every host would fetch and compile for
+nothing. The same installation always gives the same bytes, so that the hash in a stub stays true after a restart.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from importlib.resources.abc import Traversable
 from avalanche.errors import ConfigError
 
 MAX_BYTES = 512 * 1024
-LIBRARIES = ("h11", "jinja2", "markupsafe")
+LIBRARIES = ("h11",)
 
 _MAIN = b"from avalanche.agent.__main__ import main\n\nraise SystemExit(main())\n"
 _EPOCH = (
@@ -50,10 +50,32 @@ def build_bundle() -> Bundle:
     content = {"__main__.py": _MAIN, **_agent()}
     for library in LIBRARIES:
         content.update(_library(library))
-    data = _zip(content)
+    data = _zip({path: without_docstrings(data) if path.endswith(".py") else data for path, data in content.items()})
     if len(data) > MAX_BYTES:
         raise ConfigError(f"the agent bundle has {len(data)} bytes; an installer is given at most {MAX_BYTES}")
     return Bundle(data, hashlib.sha256(data).hexdigest())
+
+
+def without_docstrings(source: bytes) -> bytes:
+    """Take the docstrings out of a module; every other line stays where it was, so that tracebacks are true.
+
+    Args:
+        source: UTF-8.
+    """
+    lines = source.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) or not node.body:
+            continue
+        first = node.body[0]
+        if not (isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)) or first.end_lineno is None:
+            continue
+        begin, end = first.lineno - 1, first.end_lineno - 1
+        before, after = lines[begin][: first.col_offset], lines[end][first.end_col_offset :]
+        if not isinstance(first.value.value, str) or before.strip() or after.strip():
+            continue  # it shares its line with code
+        instead = b"" if isinstance(node, ast.Module) or len(node.body) > 1 else before + b"pass"
+        lines[begin : end + 1] = [instead + b"\n"] + [b"\n"] * (end - begin)
+    return b"".join(lines)
 
 
 def _agent() -> dict[str, bytes]:

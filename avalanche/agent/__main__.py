@@ -12,7 +12,6 @@ from typing import Optional
 
 from avalanche.agent import rundir
 from avalanche.errors import AvalancheError
-from avalanche.messages import DONE_STATUSES
 
 log = logging.getLogger(__name__)
 
@@ -23,20 +22,41 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     sys.exit(options.run_command(options))
 
 
+class _Help(argparse.HelpFormatter):
+    """Of a fixed width: to ask the terminal's, argparse imports what takes half a megabyte of the cache's memory."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=100)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="agent.pyz", description="Avalanche on an installing host.")
+    parser = argparse.ArgumentParser(
+        prog="agent.pyz", description="Avalanche on an installing host.", formatter_class=_Help
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    agent = commands.add_parser("agent", help="render the kickstart and serve packages until done")
+    agent = commands.add_parser(
+        "agent", help="render the kickstart and serve packages until done", formatter_class=_Help
+    )
     agent.set_defaults(run_command=_agent)
-    done = commands.add_parser("done", help="tell the frontend how the install ended")
-    done.add_argument("status", choices=DONE_STATUSES)
+    done = commands.add_parser("done", help="tell the frontend how the install ended", formatter_class=_Help)
+    done.add_argument("status", type=_status)
     done.add_argument("text", nargs="?", default="", help="why it failed")
     done.set_defaults(run_command=_done)
-    stage2 = commands.add_parser("stage2", help="make a kickstart of a profile; the agent talks to it")
+    stage2 = commands.add_parser(
+        "stage2", help="make a kickstart of a profile; the agent talks to it", formatter_class=_Help
+    )
     stage2.set_defaults(run_command=_stage2)
     for command in (agent, done, stage2):
         command.add_argument("--run", type=Path, default=rundir.DEFAULT, help="run directory (default %(default)s)")
     return parser
+
+
+def _status(text: str) -> str:
+    from avalanche.messages import DONE_STATUSES
+
+    if text not in DONE_STATUSES:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(DONE_STATUSES)}")
+    return text
 
 
 def _agent(options: argparse.Namespace) -> int:
@@ -71,9 +91,15 @@ def _done(options: argparse.Namespace) -> int:
 
 
 def _stage2(options: argparse.Namespace) -> int:
-    from avalanche.agent.stage2 import run_stage2
+    from avalanche.agent.judge import JudgeProcess
 
-    return run_stage2(rundir.RunDirectory(options.run))
+    judge = JudgeProcess()  # before stage 2 imports what the judge has no use for
+    try:
+        from avalanche.agent.stage2 import run_stage2
+
+        return run_stage2(rundir.RunDirectory(options.run), judge)
+    finally:
+        judge.close()
 
 
 if __name__ == "__main__":

@@ -369,11 +369,18 @@ class Connection(asyncio.BufferedProtocol):
 
 
 class Pool:
-    """Connections to frontends, kept between exchanges."""
+    """Connections to frontends, kept between exchanges.
 
-    def __init__(self, *, tls: Optional[ssl.SSLContext] = None, stall: float = STALL_SECONDS) -> None:
+    Args:
+        idle: so many are kept per address.
+    """
+
+    def __init__(
+        self, *, tls: Optional[ssl.SSLContext] = None, stall: float = STALL_SECONDS, idle: int = IDLE_CONNECTIONS
+    ) -> None:
         self._tls = tls
         self._stall = stall
+        self._most_idle = idle
         self._idle: dict[Address, list[Connection]] = {}
 
     def __repr__(self) -> str:
@@ -401,7 +408,7 @@ class Pool:
     def give_back(self, connection: Connection) -> None:
         """End the use of a connection; one that is not idle is closed."""
         idle = self._idle.setdefault(connection.address, [])
-        if connection.is_idle and not connection.is_closed and len(idle) < IDLE_CONNECTIONS:
+        if connection.is_idle and not connection.is_closed and len(idle) < self._most_idle:
             idle.append(connection)
         else:
             connection.close()

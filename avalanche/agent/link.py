@@ -6,6 +6,7 @@ docs/protocol.md, sections 11.1, 11.2 and 11.4.
 from __future__ import annotations
 
 import asyncio
+from mmap import mmap
 from typing import TYPE_CHECKING, Optional
 
 from avalanche.agent import frames
@@ -64,7 +65,7 @@ class Link(asyncio.BufferedProtocol):
         self._parents = parents
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[asyncio.Transport] = None
-        self._room = memoryview(bytearray(BUFFER))
+        self._room = memoryview(mmap(-1, BUFFER))  # only what is ever filled takes memory
         self._filled = 0
         self._opened: Optional[asyncio.Future[None]] = None
         self._is_open = False

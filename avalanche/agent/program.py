@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import platform
 import secrets
 import signal
+import sys
 from collections.abc import Coroutine, Mapping
 from typing import Any, Optional
 
@@ -89,7 +89,7 @@ class Agent:
 
     async def _install(self) -> None:
         try:
-            self._events.report("stub", "ok", f"agent {__version__} on Python {platform.python_version()}")
+            self._events.report("stub", "ok", f"agent {__version__} on Python {sys.version.split()[0]}")
             async with Preparation(self._frontend, self._run, self._events) as preparation:
                 plan = await preparation.fetch_plan()
                 self._report_clock()

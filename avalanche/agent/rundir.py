@@ -7,11 +7,13 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from avalanche.errors import AvalancheError, ConfigError, ProtocolError
-from avalanche.messages import TOKEN, Done, StubDocument
 from avalanche.places import AGENT
+
+if TYPE_CHECKING:
+    from avalanche.messages import Done, StubDocument
 
 DEFAULT = Path(AGENT).parent
 
@@ -40,6 +42,8 @@ class RunDirectory:
             ConfigError: there is no order here.
             ProtocolError: the document is not one.
         """
+        from avalanche.messages import StubDocument  # stage 2 has no use for messages, and no time for them
+
         path = self.path / "order.json"
         try:
             return StubDocument.parse(path.read_bytes())
@@ -48,6 +52,8 @@ class RunDirectory:
 
     def attempt(self) -> str:
         """The token of this boot's attempt: chosen once, then kept."""
+        from avalanche.messages import TOKEN
+
         path = self.path / "attempt"
         if path.exists():
             token = path.read_text(encoding="ascii", errors="replace").strip()
@@ -69,6 +75,8 @@ class RunDirectory:
 
     def done(self) -> Optional[Done]:
         """The last ``done`` message that was made here, or None."""
+        from avalanche.messages import Done
+
         try:
             return Done.parse((self.path / "done.json").read_bytes())
         except (FileNotFoundError, ProtocolError):

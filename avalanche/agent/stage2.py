@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-from avalanche.agent.judge import judge_file
+from avalanche.agent.judge import JudgeProcess
 from avalanche.agent.rundir import RunDirectory
 from avalanche.agent.scripts import run_pre_scripts
 from avalanche.errors import AvalancheError
@@ -26,20 +26,20 @@ from avalanche.profile import Installation, parse_installation
 UNJUDGED = "ks.cfg.unjudged"
 
 
-def run_stage2(run: RunDirectory) -> int:
+def run_stage2(run: RunDirectory, judge: JudgeProcess) -> int:
     """Do all of it; return the exit status."""
     # Whatever a library prints goes where errors go: on our standard output stands nothing but our lines.
     with os.fdopen(os.dup(1), "w", encoding="ascii") as out:
         os.dup2(2, 1)
-        return asyncio.run(_talk(run, out))
+        return asyncio.run(_talk(run, judge, out))
 
 
-async def _talk(run: RunDirectory, out: TextIO) -> int:
+async def _talk(run: RunDirectory, judge: JudgeProcess, out: TextIO) -> int:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     document = await reader.readexactly(int(await reader.readline()))
     go = asyncio.Event()
-    work = asyncio.ensure_future(_prepare(run, document, go, out))
+    work = asyncio.ensure_future(_prepare(run, judge, document, go, out))
     listening = asyncio.ensure_future(_listen(reader, go))
     await asyncio.wait({work, listening}, return_when=asyncio.FIRST_COMPLETED)
     # Whoever asked has gone: a script that runs is ended, too.
@@ -55,11 +55,12 @@ async def _listen(reader: asyncio.StreamReader, go: asyncio.Event) -> None:
         go.set()
 
 
-async def _prepare(run: RunDirectory, document: bytes, go: asyncio.Event, out: TextIO) -> int:
+async def _prepare(run: RunDirectory, judge: JudgeProcess, document: bytes, go: asyncio.Event, out: TextIO) -> int:
     stage, secrets = "profile", ()  # type: tuple[str, Iterable[str]]
     try:
         installation = parse_installation(document)
         secrets = installation.attributes.secrets
+        judge.prepare(installation.profile.release)
         _say(out, plan=_plan(installation))
         await go.wait()
         stage = "pre"
@@ -68,7 +69,7 @@ async def _prepare(run: RunDirectory, document: bytes, go: asyncio.Event, out: T
         _say(out, pre=len(scripts))
         stage = "kickstart"
         run.write(UNJUDGED, render(installation.profile, installation.attributes))
-        judge_file(run.path / UNJUDGED, installation.profile.release)
+        await judge.judge(run.path / UNJUDGED)
     except AvalancheError as error:
         _say(out, failed=stage, text=_without(secrets, str(error)))
         return 1

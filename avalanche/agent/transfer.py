@@ -7,6 +7,7 @@ along a chain of hosts a byte then waits at each for a few blocks to fill, and n
 
 from __future__ import annotations
 
+from mmap import mmap
 from typing import Callable, Optional
 
 from avalanche.agent.cache import Slot
@@ -102,7 +103,8 @@ class Transfer(Sink):
     def buffer(self) -> memoryview:
         room = min(PIECE, self.item.entry.size - self._start)
         if self._piece is None:
-            self._piece = memoryview(bytearray(room))
+            # Straight from the kernel: what is not filled yet takes no memory, and what is done with is given back.
+            self._piece = memoryview(mmap(-1, max(room, 1)))
         return self._piece[self._verifier.received - self._start : room]
 
     def received(self, count: int) -> None:

@@ -11,6 +11,8 @@ import io
 import zipfile
 from pathlib import Path
 
+import h11
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -25,8 +27,6 @@ def make_bundle(*, main: str = "") -> bytes:
             ours = ROOT / "avalanche"
             for path in [*ours.glob("*.py"), *ours.glob("agent/*.py"), *ours.glob("templates/*")]:
                 archive.write(path, str(path.relative_to(ROOT)))
-            for library in ("h11", "jinja2", "markupsafe"):
-                folder = Path(str(importlib.import_module(library).__file__)).parent
-                for path in folder.glob("*.py"):
-                    archive.write(path, f"{library}/{path.name}")
+            for path in Path(str(h11.__file__)).parent.glob("*.py"):
+                archive.write(path, f"h11/{path.name}")
     return buffer.getvalue()
