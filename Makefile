@@ -32,7 +32,7 @@ artefacts: setup
 	$(BIN)/python -m lab root
 	$(BIN)/python -m lab rpms
 
-## make test-all  make test, then fifty random misfortunes, and the properties with new examples and more of them
+## make test-all  make test, then what is slow, fifty random misfortunes, and the properties with new examples and more of them
 test-all: test
 	AVALANCHE_KILLS=20 $(BIN)/python -m pytest -q tests/adapters/test_registrar_kills.py
 	AVALANCHE_CHAOS=50 $(BIN)/python -m pytest -q tests/integration/test_chaos.py
@@ -53,14 +53,15 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/python -m pytest tests -n 3 --dist loadfile -q -m "not lab"
+	$(BIN)/python -m pytest tests -n 3 --dist worksteal -q -m "not lab and not slow"
 
 floor: setup
 	tests/floor.sh bullseye 3.9
 	tests/floor.sh trixie 3.13
 
 integration: artefacts
-	$(BIN)/python -m pytest tests -m lab
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile -q -m "lab and not alone"  # mostly waiting: for links, and for dnf
+	$(BIN)/python -m pytest tests -q -m alone
 
 ## make format    format the code
 format: setup

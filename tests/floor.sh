@@ -56,5 +56,5 @@ exec unshare --mount --pid --fork --net --kill-child sh -eu -c '
     cd /
     exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/tmp \
         PYTHONPATH=/src:/opt/site PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis \
-        sh -c "cd /src && exec python3 -m pytest -q -n 3 --dist loadfile -p no:cacheprovider $*"
+        sh -c "cd /src && exec python3 -m pytest -q -n 3 --dist loadfile -p no:cacheprovider --hypothesis-profile=floor $*"
 ' floor "$root" $tests
