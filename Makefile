@@ -10,7 +10,7 @@ export HOSTS RATE MODE PLANE FAULTS
 
 SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux aria2 transmission-cli shellcheck fdisk xfsprogs dosfstools e2fsprogs strace dnsmasq-base isc-dhcp-server kea-dhcp4-server udhcpc openssh-client mariadb-server-core dhcpcd-base isc-dhcp-client tmux
 
-.PHONY: help demo test test-all bench checks artefacts lint types unit floor integration format golden down clean setup preflight system
+.PHONY: help demo test test-all bench checks artefacts lint types unit floor integration alone format golden down clean setup preflight system
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -20,19 +20,22 @@ demo: setup
 	$(BIN)/python -m lab demo
 
 ## make test      everything CI runs: lint, types, tests, the agent under its oldest and newest Python, two hosts end to end
-# Making RPMs and checking code use different resources, so they run side by side.
+# What waits (for packages, for links, for dnf) and what computes run side by side.
 test: setup
 	@$(MAKE) --no-print-directory -j2 checks artefacts
-	@$(MAKE) --no-print-directory integration
+	@$(MAKE) --no-print-directory -j2 floor integration
+	@$(MAKE) --no-print-directory alone
 
 checks: setup
-	@$(MAKE) --no-print-directory -j1 lint types unit floor
+	@$(MAKE) --no-print-directory -j1 lint types unit
 
 artefacts: setup
 	$(BIN)/python -m lab root
 	$(BIN)/python -m lab rpms
+	tests/floor.sh bullseye 3.9 root
+	tests/floor.sh trixie 3.13 root
 
-## make test-all  make test, then fifty random misfortunes, and the properties with new examples and more of them
+## make test-all  make test, then what is slow, fifty random misfortunes, and the properties with new examples and more of them
 test-all: test
 	AVALANCHE_KILLS=20 $(BIN)/python -m pytest -q tests/adapters/test_registrar_kills.py
 	AVALANCHE_CHAOS=50 $(BIN)/python -m pytest -q tests/integration/test_chaos.py
@@ -44,7 +47,7 @@ bench: artefacts
 	HOSTS=1 MODE=download $(BIN)/python -m lab demo
 	$(BIN)/python -m lab bench
 
-## make lint, make types, make unit, make floor, make integration: the parts of make test
+## make lint, make types, make unit, make floor, make integration, make alone: the parts of make test
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,14 +56,17 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/python -m pytest tests -n 3 --dist loadfile -q -m "not lab"
+	$(BIN)/python -m pytest tests -n 3 --dist worksteal -q -m "not lab and not slow"
 
 floor: setup
 	tests/floor.sh bullseye 3.9
 	tests/floor.sh trixie 3.13
 
 integration: artefacts
-	$(BIN)/python -m pytest tests -m lab
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile -q -m "lab and not alone"
+
+alone: artefacts
+	$(BIN)/python -m pytest tests -q -m alone
 
 ## make format    format the code
 format: setup

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any, Optional
 
@@ -13,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pykickstart.constants import KS_SCRIPT_ONERROR, KS_SCRIPT_POST
 from pykickstart.parser import KickstartParser
-from pykickstart.version import makeVersion
 
 from avalanche.attributes import Attributes
 from avalanche.document import Reference, Text
@@ -21,6 +21,7 @@ from avalanche.errors import KickstartRefused, UndefinedAttribute
 from avalanche.judge import HANDLERS, judge_kickstart
 from avalanche.kickstart import LOGS, TARGET, pre_scripts, render
 from avalanche.profile import Command, Comment, FileWrite, Fragment, NodeName, PackageRequest, Profile, Script
+from tests.handlers import handler_of
 
 NODES = (NodeName("a", "nodes/a.xml", "site"), NodeName("b", "nodes/b.xml", "site"))
 ATTRIBUTES = Attributes.of({"hostname": "compute-0-0", "words": "a $(id) 'b'"})
@@ -48,9 +49,9 @@ def profile(**sections: Any) -> Profile:
 
 
 def parsed(kickstart: str) -> Any:
-    handler = makeVersion("RHEL9")
-    KickstartParser(handler).readKickstartFromString(kickstart)
-    return handler
+    made = handler_of("RHEL9")
+    KickstartParser(made).readKickstartFromString(kickstart)
+    return made
 
 
 def bodies(kickstart: str) -> list[str]:
@@ -58,11 +59,17 @@ def bodies(kickstart: str) -> list[str]:
     return [found.script for found in parsed(kickstart).scripts if found.type == KS_SCRIPT_POST][1:-1]
 
 
+@cache
+def set_up() -> str:
+    """The first section, which makes the folder of logs."""
+    first: str = parsed(render(profile(), ATTRIBUTES)).scripts[0].script
+    return first
+
+
 def run(body: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a post with its log folder in another place; the first section of the kickstart has made that folder."""
     logs = folder / "logs"
-    setup = parsed(render(profile(), ATTRIBUTES)).scripts[0].script
-    for program in (setup, body):
+    for program in (set_up(), body):
         moved = program.replace(TARGET + LOGS, LOGS).replace(LOGS, str(logs))
         done = subprocess.run(
             ["/bin/bash", "-c", moved], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -215,7 +222,10 @@ CONTENT = st.text(
 ).map("\n".join)  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(first=CONTENT, value=CONTENT)
 def test_a_literal_file_arrives_byte_for_byte(first: str, value: str, tmp_path: Path) -> None:
     attributes = Attributes.of({"value": value.replace("\ufffe", "").replace("\uffff", "")})
@@ -228,7 +238,6 @@ def test_a_literal_file_arrives_byte_for_byte(first: str, value: str, tmp_path: 
     assert tmp_path.joinpath("x").read_bytes() == content.fill(lambda _: attributes["value"]).encode()
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(CONTENT, CONTENT, st.sampled_from(["/bin/bash", "/usr/bin/perl"])), min_size=1, max_size=4))
 def test_no_body_breaks_out_of_its_section(found: list[tuple[str, str, str]]) -> None:
     clean = [tuple(part.replace("\ufffe", "").replace("\uffff", "") for part in parts) for parts in found]
@@ -425,7 +434,6 @@ SCRIPT_LINES = st.lists(
 ).map("\n".join)  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     programs=st.lists(st.tuples(SCRIPT_LINES, st.booleans(), st.booleans()), max_size=4),
     boots=st.lists(SCRIPT_LINES, max_size=1),

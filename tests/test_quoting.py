@@ -64,7 +64,10 @@ def run(script: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples // 4,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(value=NASTY)
 def test_bash_sees_the_value_and_nothing_else(template: str, value: str, tmp_path: Path) -> None:
     try:
@@ -111,7 +114,7 @@ def endangers(tokens: list[str], payload: str, folder: Path) -> bool:
     return folder.joinpath("pwned").exists()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(tokens=st.lists(st.sampled_from(TOKENS), max_size=14), payload=st.sampled_from(PAYLOADS))
 def test_no_value_runs_whatever_the_script_looks_like(tokens: list[str], payload: str, tmp_path: Path) -> None:
     assert not endangers(tokens, payload, tmp_path)
@@ -190,7 +193,7 @@ def test_other_languages_get_safe_characters_and_blanks_only() -> None:
         fill_other(text_of('x = "&;"'), lambda _: 'a"b')
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples // 2)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60))
 def test_an_ansi_word_is_the_text_byte_for_byte_and_its_lines_are_harmless(text: str) -> None:
     word = ansi(text)

@@ -17,6 +17,7 @@ from pykickstart.version import makeVersion
 
 from avalanche.messages import StubDocument
 from avalanche.stub import RUN, render_stub
+from tests.handlers import handler_of
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
@@ -36,9 +37,9 @@ def document(**values: object) -> StubDocument:
 
 
 def script_of(stub: str, *, release: str = "RHEL9", **options: bool) -> str:
-    handler = makeVersion(release)
-    KickstartParser(handler, **options).readKickstartFromString(stub)
-    (script,) = handler.scripts
+    made = handler_of(release)
+    KickstartParser(made, **options).readKickstartFromString(stub)
+    (script,) = made.scripts
     assert (script.type, script.interp, script.errorOnFail) == (KS_SCRIPT_PRE, "/usr/bin/python3", True)
     assert script.logfile == "/tmp/avalanche-pre.log"
     return str(script.script)

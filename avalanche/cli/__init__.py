@@ -23,10 +23,11 @@ NOUNS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status. Wrong usage ends the program with status 2."""
-    parser = _parser()
+    words = sys.argv[1:] if argv is None else list(argv)
     if "_ARGCOMPLETE" in os.environ:
-        _complete(parser)
-    arguments = parser.parse_args(argv)
+        _complete(_parser(NOUNS))
+    # The parsers of all nouns take longer to make than most commands take to run.
+    arguments = _parser(words[:1] if words and words[0] in NOUNS else NOUNS).parse_args(words)
     try:
         status: int | None = arguments.run(arguments)
         sys.stdout.flush()
@@ -44,11 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status or 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(known: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="avalanche", description="Install a cluster, peer to peer.")
     parser.add_argument("--version", action="version", version=f"avalanche {__version__}")
     nouns = parser.add_subparsers(metavar="NOUN", required=True)
-    for noun in NOUNS:
+    for noun in known:
         import_module(f"avalanche.cli.{noun}").register(nouns)
     return parser
 

@@ -334,7 +334,7 @@ def repositories(draw: st.DrawFn) -> Repository:
     return Repository(tuple(found), {"core": group})
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=settings().max_examples // 2)
 @given(
     repository=repositories(),
     install=st.lists(

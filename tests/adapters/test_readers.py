@@ -29,7 +29,7 @@ def machine() -> DhcpConfig:
 
 
 @pytest.mark.parametrize("name", REPORTS)
-@settings(max_examples=10)
+@settings(max_examples=settings().max_examples // 5)
 @given(of=rosters())
 def test_its_program_reads_what_a_report_made(name: str, of: Roster) -> None:
     if name == "kea":

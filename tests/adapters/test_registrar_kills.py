@@ -14,7 +14,7 @@ from avalanche.adapters.engine import Where
 from avalanche.network import Network, parse_addresses
 from tests.registering import NETWORK, seen, text_of
 
-KILLS = int(os.environ.get("AVALANCHE_KILLS", "3"))
+KILLS = int(os.environ.get("AVALANCHE_KILLS", "2"))
 """Each among 50 registrations more than the one before: twenty kills are 1,000 (make test-all)."""
 
 

@@ -14,10 +14,10 @@ from typing import Any, Optional
 
 from pykickstart.constants import KS_SCRIPT_PRE
 from pykickstart.parser import KickstartParser
-from pykickstart.version import makeVersion
 
 from avalanche.messages import StubDocument
 from avalanche.stub import render_stub
+from tests.handlers import handler_of
 
 
 def free_port() -> int:
@@ -90,9 +90,9 @@ class Machine:
     async def boot(self, document: StubDocument, *, wait_seconds: float = 60) -> tuple[int, str]:
         """Run the stub's ``%pre`` as Anaconda does: to the end of its output. Returns its status and that output."""
         stub = render_stub(document, run=str(self.run), wait_seconds=wait_seconds)
-        handler = makeVersion("RHEL9")
-        KickstartParser(handler, missingIncludeIsFatal=False).readKickstartFromString(stub)
-        (script,) = (script for script in handler.scripts if script.type == KS_SCRIPT_PRE)
+        made = handler_of("RHEL9")
+        KickstartParser(made, missingIncludeIsFatal=False).readKickstartFromString(stub)
+        (script,) = (script for script in made.scripts if script.type == KS_SCRIPT_PRE)
         path = self.folder / "ks-script"
         path.write_text(script.script)
         return await self.command(str(path))

@@ -174,7 +174,10 @@ def test_an_ipv6_address_is_written_in_brackets() -> None:
     assert str(Address.parse("https://[fd00::1]:8443")) == "https://[fd00::1]:8443"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     garbage=st.binary(max_size=60)
     | st.lists(st.sampled_from([b"HTTP/1.1 200 OK", b"Content-Length: 4", b"", b"abcd", b"\r\n"])).map(b"\r\n".join)

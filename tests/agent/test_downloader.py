@@ -246,7 +246,10 @@ FAULTS = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples // 4,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(faults=st.lists(FAULTS, max_size=7), limit=st.sampled_from([300_000, 700_000, 5_000_000]))
 async def test_whatever_goes_wrong_the_proxy_releases_a_prefix_of_the_true_object(
     certificates: Certificates, faults: list[Fault], limit: int

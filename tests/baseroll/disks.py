@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pykickstart.parser import KickstartParser
-from pykickstart.version import makeVersion
 
 from avalanche.judge import HANDLERS
 from tests.baseroll.appliances import RELEASES, planner
+from tests.handlers import handler_of
 
 GIB = 2**30
 MIB = 2**20
@@ -82,14 +82,14 @@ def plan(devices: list[Device], firmware: str = "uefi", **said: object) -> tuple
 
 def read(lines: Iterable[str], *, release: str = "el9") -> Any:
     """What the installer of a release understands."""
-    handler = makeVersion(HANDLERS[release])
-    parser = KickstartParser(handler)
+    made = handler_of(HANDLERS[release])
+    parser = KickstartParser(made)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # Each disk of a mirror is booted from, so each has a partition for BIOS; pykickstart expects one.
         warnings.filterwarnings("ignore", message="A partition with the mountpoint biosboot has already been defined")
         parser.readKickstartFromString("".join(f"{line}\n" for line in lines))
-    return handler
+    return made
 
 
 def environment(folder: os.PathLike[str]) -> Mapping[str, str]:

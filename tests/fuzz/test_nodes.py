@@ -79,7 +79,7 @@ class Anything:
         return None
 
 
-@settings(max_examples=3 * settings().max_examples, deadline=None)  # more in --hypothesis-profile=search
+@settings(max_examples=3 * settings().max_examples)
 @given(data=files | st.binary(max_size=60), said=elements, release=st.sampled_from(RELEASES))
 def test_any_node_file_becomes_a_kickstart_or_is_refused_with_its_place(data: bytes, said: str, release: str) -> None:
     graph = parse_graph(b"<graph/>", file="g.xml")

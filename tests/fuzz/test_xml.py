@@ -53,7 +53,7 @@ def read_graph(data: bytes) -> object:
 
 
 @pytest.mark.parametrize("read", [read_graph, read_nodefile, parse_profile, parse_installation, Attributes.parse])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(data=documents())
 def test_any_bytes_are_a_value_or_our_error(read: Callable[[bytes], object], data: bytes) -> None:
     try:
@@ -63,7 +63,7 @@ def test_any_bytes_are_a_value_or_our_error(read: Callable[[bytes], object], dat
         assert "\n" not in str(error)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=4 * settings().max_examples)
 @given(
     st.lists(
         st.sampled_from(

@@ -35,6 +35,7 @@ def environment(var: Path, **settings: str) -> dict[str, str]:
     return {**os.environ, **own, **settings, "VAR": str(var)}
 
 
+@pytest.mark.alone
 def test_a_killed_host_is_reported_and_a_slow_one_finishes(var: Path) -> None:
     faults = "kill:1@30%,slow:1@40%"
     done = subprocess.run(

@@ -40,7 +40,7 @@ def test_libtorrent_agrees_at_the_edges_of_blocks_and_pieces(edge: int, offset: 
     check(max(1, edge + offset))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples // 2)
 @given(st.integers(1, 20 * PIECE))
 def test_libtorrent_agrees_on_files_of_any_size(size: int) -> None:
     check(size)

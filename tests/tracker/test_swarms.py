@@ -222,7 +222,7 @@ def test_the_frontend_is_given_to_anybody_when_there_is_nobody_else(world: World
         world.say(number, "stopped")
 
 
-@pytest.mark.parametrize("size", [2, 10, 100, 1000, 5000])
+@pytest.mark.parametrize("size", [2, 10, 100, 1000, pytest.param(5000, marks=pytest.mark.slow)])
 def test_the_handouts_connect_everybody_and_burden_nobody(size: int) -> None:
     world = World()
     for number in range(size):
