@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from avalanche.errors import ClusterError
 
@@ -134,3 +135,10 @@ def check_card(mac: str) -> str:
     if not mac.strip("0:") or (len(mac) == 17 and int(mac[:2], 16) & 1):
         raise ClusterError(f"{mac} is the MAC of nobody or of many; a card has one of its own")
     return mac
+
+
+def unknown(kind: str, name: str, known: Iterable[str], remedy: str) -> str:
+    """Say that nothing has this name, which names are close, and how to add it."""
+    near = difflib.get_close_matches(name, list(known), n=3)
+    hint = f" (close: {', '.join(near)})" if near else ""
+    return f"no {kind} is called {name!r}{hint}; add it: {remedy}"

@@ -57,6 +57,7 @@ class Transaction(AttributeVerbs):
             self.networks(),
             self.distributions(),
             self.rolls(),
+            self.bootactions(),
         )
 
 

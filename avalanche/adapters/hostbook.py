@@ -198,6 +198,7 @@ class Hosts(Kinds):
             names=self._owners(table.c.name, names, plain) | self._owners(schema.aliases.c.name, names),
             macs=self._owners(schema.interfaces.c.mac, macs),
             ips=self._owners(schema.interfaces.c.ip, ips),
+            bootactions=self.bootactions(),
         )
 
     def _owners(
