@@ -59,6 +59,11 @@ def check_label(what: str, text: str, size: int = 64) -> str:
     return text
 
 
+def is_label(text: str) -> bool:
+    """Whether ``check_label`` would take a name."""
+    return _LABEL.fullmatch(text) is not None
+
+
 def check_line(what: str, text: str, size: int) -> str:
     """Return a text of one printable line as it is.
 
