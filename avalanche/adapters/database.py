@@ -95,21 +95,23 @@ class Database:
             ConfigError: there is none, or it is of another version.
             DatabaseUnavailable: it cannot be read now.
         """
-        if isinstance(where, Path) and not where.is_file():
-            raise ConfigError(f"{where}: there is no database; make one: avalanche init --address ADDRESS")
         database = cls(where, author=author)
         try:
-            found = database.version()
-            if found is None:
-                raise ConfigError(f"{database.name}: there are no tables yet; make them: avalanche init")
-            if found != HEAD:
-                raise ConfigError(
-                    f"{database.name}: is of version {found}, this program needs {HEAD}; run: avalanche init"
-                )
+            database.check()
         except BaseException:
             database.close()
             raise
         return database
+
+    def check(self) -> None:
+        """See that its tables are those of this program. Raises as ``open``."""
+        if isinstance(self.where, Path) and not self.where.is_file():
+            raise ConfigError(f"{self.where}: there is no database; make one: avalanche init --address ADDRESS")
+        found = self.version()
+        if found is None:
+            raise ConfigError(f"{self.name}: there are no tables yet; make them: avalanche init")
+        if found != HEAD:
+            raise ConfigError(f"{self.name}: is of version {found}, this program needs {HEAD}; run: avalanche init")
 
     def close(self) -> None:
         """Close every connection."""
