@@ -11,7 +11,7 @@ from dataclasses import replace
 from avalanche.bootaction import INSTALL, BootAction, find_action
 from avalanche.cluster import Appliance, Cluster, Host, Interface, Membership, check_host
 from avalanche.errors import ClusterError, DuplicateHost
-from avalanche.names import check_name_is_no_group
+from avalanche.names import check_name_is_no_group, parse_ip
 from avalanche.network import Network
 
 
@@ -103,6 +103,8 @@ class Admission:
             self._check_card(host, card)
 
     def _check_card(self, host: Host, card: Interface) -> None:
+        if card.ip is not None and parse_ip(card.ip) != card.ip:
+            raise ClusterError(f"{host.name}: {card.ip!r} is not in its canonical form, {parse_ip(card.ip)}")
         for what, value, taken in (("MAC", card.mac, self._macs), ("IP", card.ip, self._ips)):
             if value is None:
                 continue

@@ -93,6 +93,8 @@ def parse_ip(text: str) -> str:
     Raises:
         ClusterError: it is not one.
     """
+    if "%" in text:
+        raise ClusterError(f"{text!r} is not an IP address: it has a zone, which means nothing on another machine")
     try:
         found = ipaddress.ip_address(text)
     except ValueError:

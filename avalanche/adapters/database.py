@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, inspect
 
@@ -32,12 +32,13 @@ from avalanche.adapters.engine import (
 from avalanche.cluster import Cluster
 from avalanche.errors import ConfigError
 from avalanche.log import facts
+from avalanche.renewal import Renewal, renewed
 
 __all__ = ["HEAD", "Database", "DatabaseBusy", "DatabaseUnavailable", "Transaction", "login_name"]
 
 log = logging.getLogger(__name__)
 
-HEAD = "0002"
+HEAD = "0003"
 TRIES = 3  # of work that another writer made undone
 
 T = TypeVar("T")
@@ -46,19 +47,37 @@ T = TypeVar("T")
 class Transaction(AttributeVerbs):
     """The verbs of one transaction."""
 
-    def cluster(self) -> Cluster:
-        """Read the whole inventory."""
-        return Cluster(
-            self.revision(),
-            self.appliances(),
-            self.hosts(),
-            self.settings(),
-            self.memberships(),
-            self.networks(),
-            self.distributions(),
-            self.rolls(),
-            self.bootactions(),
-        )
+    def cluster(self, before: Cluster | None = None) -> Cluster:
+        """Read the inventory.
+
+        Args:
+            before: an earlier snapshot: only what changed since is read.
+        """
+        changes = self.changes_since(before.revision) if before is not None else None
+        if before is None or changes is None:
+            return Cluster(self.revision(), hosts=self.hosts(), settings=self.settings(), **self._kinds())
+        if not changes:
+            return before
+        names = {name for kind, name in changes if kind == "host"}
+        owners = {("host", name) for name in names}
+        for kind, name in changes:
+            if kind == "attributes":
+                scope, _, owner = name.partition(" ")
+                owners.add((scope, owner))
+        hosts = self.hosts(sorted(names))
+        kinds = self._kinds() if ("kinds", "") in changes else {}
+        news = Renewal(self.revision(), hosts, names - hosts.keys(), self.settings_of(owners), owners, kinds)
+        return renewed(before, news)
+
+    def _kinds(self) -> dict[str, Any]:
+        return {
+            "appliances": self.appliances(),
+            "memberships": self.memberships(),
+            "networks": self.networks(),
+            "distributions": self.distributions(),
+            "rolls": self.rolls(),
+            "bootactions": self.bootactions(),
+        }
 
 
 class Database:

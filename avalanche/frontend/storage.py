@@ -190,10 +190,10 @@ class Storage:
         return result
 
     def _fresh(self, transaction: Transaction) -> Cluster:
-        """The inventory as this transaction sees it; what did not change its revision is not read again."""
+        """The inventory as this transaction sees it; what did not change is not read again."""
         inventory, orders = transaction.revisions()
         if self._cluster is None or self._cluster.revision != inventory:
-            self._cluster = transaction.cluster()
+            self._cluster = transaction.cluster(self._cluster)
         if orders != self._orders_revision:
             self._orders, self._orders_revision = {}, orders
         return self._cluster
