@@ -354,6 +354,14 @@ class Cluster:
             rows += [Attribute(row.name, row.value, scope, row.secret) for row in found]
         return _with_network(rows)
 
+    def strongest(self, host: Host, name: str) -> str | None:
+        """The value of a host's attribute that is not intrinsic, without putting all of them together."""
+        for owner in reversed(_owners(host).items()):
+            for setting in self._settings.get(owner, ()):
+                if setting.name == name:
+                    return setting.value
+        return None
+
     def setting(self, host: Host, scope: str, name: str) -> Setting | None:
         """Where a host's attribute is set at a scope; None for an intrinsic one, which nobody set."""
         found = self._settings.get((scope, _owners(host).get(scope, "")), ())

@@ -332,9 +332,8 @@ def _entry(
 ) -> Entry:
     boots, filename, next_server = True, None, None
     if wants_attributes:
-        attributes = cluster.attributes(host, {"distribution": ""})
-        boots = attributes.get(KICKSTARTABLE, "yes").lower() not in _NO
-        filename, next_server = attributes.get(FILENAME) or None, attributes.get(NEXT_SERVER) or None
+        boots = (cluster.strongest(host, KICKSTARTABLE) or "").lower() not in _NO
+        filename, next_server = cluster.strongest(host, FILENAME) or None, cluster.strongest(host, NEXT_SERVER) or None
     cards = []
     for card in host.interfaces:
         segment = card.network or (segment_of(segments, card.ip) if card.ip else None)
