@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from avalanche.bootaction import INSTALL, BootAction, find_action
 from avalanche.cluster import Appliance, Cluster, Host, Interface, Membership, check_host
 from avalanche.errors import ClusterError, DuplicateHost
-from avalanche.names import check_name_is_no_group
+from avalanche.names import check_name_is_no_group, parse_ip
 from avalanche.network import Network
 
 
@@ -31,8 +32,10 @@ class Admission:
         names: Mapping[str, str],
         macs: Mapping[str, str],
         ips: Mapping[str, str],
+        bootactions: Mapping[str, BootAction],
     ) -> None:
         self._cluster = Cluster(0, appliances, {}, (), memberships, networks)
+        self._bootactions = bootactions
         self._names, self._macs, self._ips = dict(names), dict(macs), dict(ips)
 
     @classmethod
@@ -40,7 +43,7 @@ class Admission:
         """What a whole inventory has taken."""
         found = cls(
             appliances=cluster.appliances, memberships=cluster.memberships, networks=cluster.networks,
-            names={}, macs={}, ips={},
+            names={}, macs={}, ips={}, bootactions=cluster.bootactions,
         )  # fmt: skip
         for host in cluster.hosts.values():
             found._take(host)
@@ -62,6 +65,9 @@ class Admission:
             DuplicateHost: its name, an alias, a MAC or an address is taken; says by whom.
         """
         check_host(host)
+        for action in (host.runaction, host.installaction):
+            if action != INSTALL:  # every host has the word from birth
+                find_action(action, self._bootactions)
         membership = self._membership(host)
         found = replace(host, membership=membership.name, appliance=membership.appliance)
         for name in (host.name, *host.aliases):
@@ -97,6 +103,8 @@ class Admission:
             self._check_card(host, card)
 
     def _check_card(self, host: Host, card: Interface) -> None:
+        if card.ip is not None and parse_ip(card.ip) != card.ip:
+            raise ClusterError(f"{host.name}: {card.ip!r} is not in its canonical form, {parse_ip(card.ip)}")
         for what, value, taken in (("MAC", card.mac, self._macs), ("IP", card.ip, self._ips)):
             if value is None:
                 continue

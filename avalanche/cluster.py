@@ -6,7 +6,6 @@ attributes are put together here, with Rocks' precedence (intrinsic < global < o
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from avalanche.attributes import SCOPES, Attribute, Attributes
+from avalanche.bootaction import INSTALL, RUN, BootAction, find_action
 from avalanche.errors import ClusterError, IdentityConflict, UnknownHost
 from avalanche.names import (
     MAX_NUMBER,
@@ -23,6 +23,7 @@ from avalanche.names import (
     check_label,
     check_line,
     check_title,
+    unknown,
 )
 from avalanche.network import Network
 
@@ -160,8 +161,8 @@ class Host:
     cpus: int = 1
     arch: str = ARCH
     os: str = OS
-    runaction: str = "os"
-    installaction: str = "install"
+    runaction: str = RUN
+    installaction: str = INSTALL
     comment: str = ""
     aliases: tuple[str, ...] = ()
     lock: Lock | None = None
@@ -221,6 +222,7 @@ class Cluster:
     networks: Mapping[str, Network] = field(default_factory=dict)
     distributions: Mapping[str, Distribution] = field(default_factory=dict)
     rolls: tuple[RollEntry, ...] = ()
+    bootactions: Mapping[str, BootAction] = field(default_factory=dict)
 
     def host(self, name: str) -> Host:
         """Return a host by its name.
@@ -277,6 +279,14 @@ class Cluster:
         if found is None:
             raise ClusterError(unknown("distribution", name, self.distributions, f"avalanche dist add {name}"))
         return found
+
+    def boot_action(self, host: Host, *, installs: bool) -> BootAction:
+        """Say what a host boots over the network.
+
+        Raises:
+            ClusterError: its action is not there.
+        """
+        return find_action(host.installaction if installs else host.runaction, self.bootactions)
 
     def find(self, text: str) -> Host:
         """Return the host that a person means by a name, an alias, a MAC or an address.
@@ -343,6 +353,14 @@ class Cluster:
             found = self._settings.get((scope, owner), ())
             rows += [Attribute(row.name, row.value, scope, row.secret) for row in found]
         return _with_network(rows)
+
+    def strongest(self, host: Host, name: str) -> str | None:
+        """The value of a host's attribute that is not intrinsic, without putting all of them together."""
+        for owner in reversed(_owners(host).items()):
+            for setting in self._settings.get(owner, ()):
+                if setting.name == name:
+                    return setting.value
+        return None
 
     def setting(self, host: Host, scope: str, name: str) -> Setting | None:
         """Where a host's attribute is set at a scope; None for an intrinsic one, which nobody set."""
@@ -459,10 +477,3 @@ def check_setting(setting: Setting) -> Setting:
         raise ClusterError(f"{setting.scope!r} is not a scope; it is one of: {', '.join(SCOPES[1:])}")
     Attribute(setting.name, setting.value, setting.scope, setting.secret)
     return setting
-
-
-def unknown(kind: str, name: str, known: Iterable[str], remedy: str) -> str:
-    """Say that nothing has this name, which names are close, and how to add it."""
-    near = difflib.get_close_matches(name, list(known), n=3)
-    hint = f" (close: {', '.join(near)})" if near else ""
-    return f"no {kind} is called {name!r}{hint}; add it: {remedy}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from avalanche.errors import ClusterError
 
@@ -58,6 +59,11 @@ def check_label(what: str, text: str, size: int = 64) -> str:
     return text
 
 
+def is_label(text: str) -> bool:
+    """Whether ``check_label`` would take a name."""
+    return _LABEL.fullmatch(text) is not None
+
+
 def check_line(what: str, text: str, size: int) -> str:
     """Return a text of one printable line as it is.
 
@@ -87,6 +93,8 @@ def parse_ip(text: str) -> str:
     Raises:
         ClusterError: it is not one.
     """
+    if "%" in text:
+        raise ClusterError(f"{text!r} is not an IP address: it has a zone, which means nothing on another machine")
     try:
         found = ipaddress.ip_address(text)
     except ValueError:
@@ -134,3 +142,10 @@ def check_card(mac: str) -> str:
     if not mac.strip("0:") or (len(mac) == 17 and int(mac[:2], 16) & 1):
         raise ClusterError(f"{mac} is the MAC of nobody or of many; a card has one of its own")
     return mac
+
+
+def unknown(kind: str, name: str, known: Iterable[str], remedy: str) -> str:
+    """Say that nothing has this name, which names are close, and how to add it."""
+    near = difflib.get_close_matches(name, list(known), n=3)
+    hint = f" (close: {', '.join(near)})" if near else ""
+    return f"no {kind} is called {name!r}{hint}; add it: {remedy}"

@@ -66,6 +66,7 @@ class Renderer:
 
     def __init__(self, overrides: Mapping[str, Template] | None = None) -> None:
         self._overrides = dict(overrides or {})
+        self._kept: dict[str, dict[str, tuple[Mapping[str, Any], str]]] = {}
         # Nothing here is markup. The sandbox keeps a roll's template to the values it is given.
         self._environment = ImmutableSandboxedEnvironment(
             undefined=jinja2.StrictUndefined,
@@ -93,6 +94,16 @@ class Renderer:
             raise self._wrong(name, error, error.lineno) from error
         except Exception as error:  # a template is somebody's program: it may raise anything
             raise self._wrong(name, error, self._line(error)) from error
+
+    def texts(self, name: str, each: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """Render a template for each of many values; what it was rendered for the last time is not made again. Raises
+        as ``text``."""
+        before, kept = self._kept.get(name, {}), {}
+        for key, values in each.items():
+            known = before.get(key)
+            kept[key] = known if known is not None and known[0] == values else (values, self.text(name, **values))
+        self._kept[name] = kept
+        return {key: text for key, (_, text) in kept.items()}
 
     def _load(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
         found = self._overrides.get(name)
@@ -155,7 +166,7 @@ def dnsmasq_hosts(renderer: Renderer, roster: Roster) -> Files:
     found: dict[str, list[Reservation]] = {}
     for reservation in roster.reservations:
         found.setdefault(reservation.host.name, []).append(reservation)
-    return {name: renderer.text("dnsmasq-host", reservations=mine) for name, mine in found.items()}
+    return renderer.texts("dnsmasq-host", {name: {"reservations": mine} for name, mine in found.items()})
 
 
 def _dnsmasq(renderer: Renderer, roster: Roster, folder: str) -> Files:

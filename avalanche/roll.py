@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from avalanche.errors import GraphError
 from avalanche.graph import Edge, Graph
+from avalanche.names import is_label
 from avalanche.nodefile import NodeFile, parse_nodefile
 from avalanche.remark import Remark
 
@@ -167,6 +168,12 @@ class RollSet:
         if edge is None:
             return GraphError(f"unknown root node {name!r}: {where}")
         return GraphError(f"{edge.source} includes the unknown node {name!r}: {where}", file=edge.file, line=edge.line)
+
+    def appliances(self) -> tuple[str, ...]:
+        """The nodes that look like roots of appliances: edges leave them, none leads to them, they have a file, and a
+        name that an appliance can have."""
+        sources, targets = ({edge.source for edge in self.graph.edges}, {edge.target for edge in self.graph.edges})
+        return tuple(sorted(name for name in sources - targets if self.owner(name) and is_label(name)))
 
     def mentioned(self, root: str) -> frozenset[str]:
         """Return the attributes that may decide what a root's profile contains: hosts that agree on them share it.

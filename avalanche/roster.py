@@ -30,7 +30,6 @@ _NO = ("no", "false", "0", "off")
 
 NO_DHCP = DhcpConfig()
 NO_KEYS: Mapping[str, tuple[str, ...]] = {}
-_IP = re.compile(r"[0-9a-f.:]{2,45}")
 _KEY = re.compile(r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]{2,60} [A-Za-z0-9+/]{16,4096}={0,2}")
 
 ETHERNET = 17
@@ -86,8 +85,7 @@ class Card:
         check_host_name(self.name)
         if self.mac is not None and parse_mac(self.mac) != self.mac:
             raise ClusterError(f"{self.name}: {self.mac!r} is not a MAC in lower case with colons")
-        # An IPv6 address may carry a zone, and that may be any text.
-        if self.ip is not None and (not _IP.fullmatch(self.ip) or parse_ip(self.ip) != self.ip):
+        if self.ip is not None and parse_ip(self.ip) != self.ip:
             raise ClusterError(f"{self.name}: {self.ip!r} is not an IP address in its canonical form")
 
 
@@ -334,9 +332,8 @@ def _entry(
 ) -> Entry:
     boots, filename, next_server = True, None, None
     if wants_attributes:
-        attributes = cluster.attributes(host, {"distribution": ""})
-        boots = attributes.get(KICKSTARTABLE, "yes").lower() not in _NO
-        filename, next_server = attributes.get(FILENAME) or None, attributes.get(NEXT_SERVER) or None
+        boots = (cluster.strongest(host, KICKSTARTABLE) or "").lower() not in _NO
+        filename, next_server = cluster.strongest(host, FILENAME) or None, cluster.strongest(host, NEXT_SERVER) or None
     cards = []
     for card in host.interfaces:
         segment = card.network or (segment_of(segments, card.ip) if card.ip else None)

@@ -33,6 +33,10 @@ class Standing:
 
 
 _WAY = {
+    "boot": (
+        "it was told what to boot; it has not asked for its kickstart yet",
+        "wait a minute; then look at its console: iPXE and the kernel print what they cannot fetch",
+    ),
     "stub": (
         "it has its stub; its agent has not asked for the profile yet",
         "wait a minute; then look at its console: the installer prints why its %pre failed",

@@ -132,8 +132,6 @@ class Cluster:
         if self.tracker is not None:
             self.frontend.move_tracker_out()
         self.generation: Generation = self.frontend.import_repository(self._repository)
-        for appliance in sorted({host.appliance for host in self.hosts} - {"compute"}):
-            self.frontend.command("appliance", "add", appliance)
         self.frontend.serve_dhcp(dhcp_folder(self.var))
         self.frontend.start()
         register(self.frontend, self.network, self.hosts, self.var / "demo", plane=self.settings.plane)

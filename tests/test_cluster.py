@@ -216,3 +216,23 @@ def test_a_host_s_network_comes_from_the_settings_that_reach_it() -> None:
     one, two = (there.attributes(host, INTRINSIC) for host in (ONE, TWO))
     assert (one["mac"], one["private_network"], one["gateway"]) == (MACS[0], "10.1.1.0/24", "10.1.1.1")
     assert two["gateway"] == "10.1.1.254"
+
+
+@given(
+    st.lists(
+        st.builds(
+            Setting,
+            st.sampled_from(("global", "os", "appliance", "rack", "host")),
+            st.sampled_from(("", "linux", "sunos", "compute", "0", "1", "compute-0-0")),
+            st.sampled_from(("a", "b")),
+            st.text("xy", max_size=2),
+        ),
+        unique_by=lambda setting: (setting.scope, setting.owner, setting.name),
+    )
+)
+def test_the_strongest_value_is_the_one_a_host_has(settings: list[Setting]) -> None:
+    host = Host("compute-0-0", "compute", 0, 0)
+    found = Cluster(1, {"compute": Appliance("compute", "compute")}, {host.name: host}, tuple(settings))
+    attributes = found.attributes(host, {"distribution": ""})
+    for name in ("a", "b", "c"):
+        assert found.strongest(host, name) == attributes.get(name)

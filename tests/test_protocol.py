@@ -14,6 +14,7 @@ from lxml import etree
 
 from avalanche import messages, news, tokens
 from avalanche.agent import frames, lookup
+from avalanche.bootaction import BootAction, boot_script
 from avalanche.manifest import parse_manifest
 from avalanche.news import News
 from avalanche.profile import parse_installation
@@ -100,6 +101,11 @@ def read_frames(text: str) -> None:
         assert again == data
 
 
+def read_boot_script(text: str) -> None:
+    action = BootAction("install", "http://10.1.1.1/vmlinuz", "http://10.1.1.1/initrd.img", "ip=dhcp")
+    assert boot_script(action, host="compute-0-0", kickstart="http://10.1.1.1/install/stub") == text
+
+
 def without_version(text: str) -> dict[str, Any]:
     row: dict[str, Any] = json.loads(text)
     assert row.pop("version") == 1
@@ -121,6 +127,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "news": lambda text: News.parse(text.encode()),
     "news-answer": lambda text: news.parse_answer(text.encode()),
     "frames": read_frames,
+    "boot-script": read_boot_script,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -161,3 +162,21 @@ def test_a_site_s_template_is_used() -> None:
         {"ethers": Template("/site/ethers.j2", "{% for host in roster.hosts %}{{ host.name }} {% endfor %}")}
     )
     assert render(["ethers"], roster(entry(1), entry(0)), renderer, "/x") == {"ethers": "compute-0-0 compute-0-1 "}
+
+
+def test_a_text_for_the_same_values_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    renderer = Renderer({"dnsmasq-host": Template("site.j2", "{{ word }}")})
+    made: list[str] = []
+    text = renderer.text
+
+    def noted(name: str, **values: Any) -> str:
+        made.append(values["word"])
+        return text(name, **values)
+
+    monkeypatch.setattr(renderer, "text", noted)
+    for words, fresh in (({"a": "1", "b": "2"}, ["1", "2"]), ({"a": "1", "b": "3"}, ["3"]), ({"b": "3"}, [])):
+        assert renderer.texts("dnsmasq-host", {key: {"word": word} for key, word in words.items()}) == words
+        assert made == fresh
+        made.clear()
+    assert renderer.texts("dnsmasq-host", {"a": {"word": "1"}}) == {"a": "1"}
+    assert made == ["1"]  # what is gone is forgotten

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import Row, bindparam, delete, select, update
 
 from avalanche.adapters import schema
 from avalanche.adapters.hostbook import Hosts
@@ -39,9 +39,20 @@ class AttributeVerbs(Hosts):
         """Every attribute that is set, by scope, owner and name."""
         table = schema.attributes
         rows = self.connection.execute(select(table).order_by(table.c.scope, table.c.owner, table.c.name))
-        return tuple(
-            Setting(row.scope, row.owner, row.name, row.value, bool(row.secret), row.author, row.at) for row in rows
-        )
+        return tuple(_setting(row) for row in rows)
+
+    def settings_of(self, owners: Iterable[tuple[str, str]]) -> list[Setting]:
+        """The attributes that are set for some, each (scope, owner)."""
+        by_scope: dict[str, list[str]] = {}
+        for scope, owner in sorted(owners):
+            by_scope.setdefault(scope, []).append(owner)
+        table = schema.attributes
+        found: list[Setting] = []
+        for scope, names in by_scope.items():
+            for some in chunks(names):
+                rows = self.connection.execute(select(table).where(table.c.scope == scope, table.c.owner.in_(some)))
+                found += [_setting(row) for row in rows]
+        return found
 
     def set_attribute(self, setting: Setting) -> None:
         """Set one attribute. Raises as ``set_attributes``."""
@@ -73,7 +84,7 @@ class AttributeVerbs(Hosts):
         done = [*fresh, *(setting for _, setting in changed)]
         self._note(done, removed=False)
         if done:
-            self._bump()
+            self._bump("attributes", {f"{setting.scope} {setting.owner}" for setting in done})
         return len(done)
 
     def remove_attribute(self, scope: str, owner: str, name: str) -> None:
@@ -95,7 +106,7 @@ class AttributeVerbs(Hosts):
         for some in chunks([row.id for row in known.values()]):
             self.connection.execute(delete(table).where(table.c.id.in_(some)))
         self._note([Setting(*key, "", bool(row.secret)) for key, row in known.items()], removed=True)
-        self._bump()
+        self._bump("attributes", {f"{scope} {owner}" for scope, owner, _ in keys})
 
     def attribute_history(self, name: str, *, scope: str | None = None, owner: str | None = None) -> list[Past]:
         """What became of an attribute, oldest first."""
@@ -159,3 +170,7 @@ class AttributeVerbs(Hosts):
         hosts = sorted(owner for scope, owner in owners if scope == "host")
         self._check_known(hosts)
         self.check_unlocked(hosts)
+
+
+def _setting(row: Row[Any]) -> Setting:
+    return Setting(row.scope, row.owner, row.name, row.value, bool(row.secret), row.author, row.at)

@@ -28,7 +28,8 @@ from avalanche.errors import ConfigError
 FORMAT, VERSION = "avalanche-backup", 1
 MAX_LINE = 16 << 20  # characters
 
-_TABLES = tuple(schema.metadata.sorted_tables)
+# What changed when is of no use in another database; without it everything is read again.
+_TABLES = tuple(table for table in schema.metadata.sorted_tables if table is not schema.changes)
 _BY_NAME = {table.name: table for table in _TABLES}
 
 Row = tuple[str, dict[str, Any]]

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, inspect
 
@@ -32,12 +32,13 @@ from avalanche.adapters.engine import (
 from avalanche.cluster import Cluster
 from avalanche.errors import ConfigError
 from avalanche.log import facts
+from avalanche.renewal import Renewal, renewed
 
 __all__ = ["HEAD", "Database", "DatabaseBusy", "DatabaseUnavailable", "Transaction", "login_name"]
 
 log = logging.getLogger(__name__)
 
-HEAD = "0002"
+HEAD = "0003"
 TRIES = 3  # of work that another writer made undone
 
 T = TypeVar("T")
@@ -46,18 +47,37 @@ T = TypeVar("T")
 class Transaction(AttributeVerbs):
     """The verbs of one transaction."""
 
-    def cluster(self) -> Cluster:
-        """Read the whole inventory."""
-        return Cluster(
-            self.revision(),
-            self.appliances(),
-            self.hosts(),
-            self.settings(),
-            self.memberships(),
-            self.networks(),
-            self.distributions(),
-            self.rolls(),
-        )
+    def cluster(self, before: Cluster | None = None) -> Cluster:
+        """Read the inventory.
+
+        Args:
+            before: an earlier snapshot: only what changed since is read.
+        """
+        changes = self.changes_since(before.revision) if before is not None else None
+        if before is None or changes is None:
+            return Cluster(self.revision(), hosts=self.hosts(), settings=self.settings(), **self._kinds())
+        if not changes:
+            return before
+        names = {name for kind, name in changes if kind == "host"}
+        owners = {("host", name) for name in names}
+        for kind, name in changes:
+            if kind == "attributes":
+                scope, _, owner = name.partition(" ")
+                owners.add((scope, owner))
+        hosts = self.hosts(sorted(names))
+        kinds = self._kinds() if ("kinds", "") in changes else {}
+        news = Renewal(self.revision(), hosts, names - hosts.keys(), self.settings_of(owners), owners, kinds)
+        return renewed(before, news)
+
+    def _kinds(self) -> dict[str, Any]:
+        return {
+            "appliances": self.appliances(),
+            "memberships": self.memberships(),
+            "networks": self.networks(),
+            "distributions": self.distributions(),
+            "rolls": self.rolls(),
+            "bootactions": self.bootactions(),
+        }
 
 
 class Database:
@@ -94,21 +114,23 @@ class Database:
             ConfigError: there is none, or it is of another version.
             DatabaseUnavailable: it cannot be read now.
         """
-        if isinstance(where, Path) and not where.is_file():
-            raise ConfigError(f"{where}: there is no database; make one: avalanche init --address ADDRESS")
         database = cls(where, author=author)
         try:
-            found = database.version()
-            if found is None:
-                raise ConfigError(f"{database.name}: there are no tables yet; make them: avalanche init")
-            if found != HEAD:
-                raise ConfigError(
-                    f"{database.name}: is of version {found}, this program needs {HEAD}; run: avalanche init"
-                )
+            database.check()
         except BaseException:
             database.close()
             raise
         return database
+
+    def check(self) -> None:
+        """See that its tables are those of this program. Raises as ``open``."""
+        if isinstance(self.where, Path) and not self.where.is_file():
+            raise ConfigError(f"{self.where}: there is no database; make one: avalanche init --address ADDRESS")
+        found = self.version()
+        if found is None:
+            raise ConfigError(f"{self.name}: there are no tables yet; make them: avalanche init")
+        if found != HEAD:
+            raise ConfigError(f"{self.name}: is of version {found}, this program needs {HEAD}; run: avalanche init")
 
     def close(self) -> None:
         """Close every connection."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -98,9 +99,12 @@ class Hosts(Kinds):
             admission.release(before)
         admitted = [admission.admit(after) for _, after in changes]
         self._rewrite([(before, after) for (before, _), after in zip(changes, admitted, strict=True)])
-        for (before, _), after in zip(changes, admitted, strict=True):
-            self.record(action, [after.name], **_difference(before, after))
-        self._bump()
+        told = [
+            (after.name, json.dumps(_difference(before, after), default=str))
+            for (before, _), after in zip(changes, admitted, strict=True)
+        ]
+        self._record_all(action, told)
+        self._bump("host", [host.name for change in changes for host in change])
         self.bump_orders()  # an order shows its host's name
         return admitted
 
@@ -198,6 +202,7 @@ class Hosts(Kinds):
             names=self._owners(table.c.name, names, plain) | self._owners(schema.aliases.c.name, names),
             macs=self._owners(schema.interfaces.c.mac, macs),
             ips=self._owners(schema.interfaces.c.ip, ips),
+            bootactions=self.bootactions(),
         )
 
     def _owners(
@@ -249,18 +254,38 @@ class Hosts(Kinds):
                 parked = [{"key": move["key"], "owner": f"~{move['key']}"} for move in moves]
                 for rows in (parked, moves):
                     self.connection.execute(update(table).where(table.c.id == bindparam("key")), rows)
-        memberships = self._ids(schema.memberships)
-        rows = [
-            {field: getattr(after, field) for field in _FIELDS}
-            | {"key": ids[before.name], "membership_id": memberships[after.membership]}
-            for before, after in changes
-        ]
-        self.connection.execute(update(schema.hosts).where(by_id), rows)
+        self._update_rows(changes, ids)
         moved = [(b, a) for b, a in changes if (b.interfaces, b.aliases) != (a.interfaces, a.aliases)]
         for some in chunks([ids[before.name] for before, _ in moved]):
             for table in (schema.interfaces, schema.aliases):
                 self.connection.execute(delete(table).where(table.c.host_id.in_(some)))
         self._write_belongings([after for _, after in moved])
+
+    def _update_rows(self, changes: Sequence[tuple[Host, Host]], ids: dict[str, int]) -> None:
+        """Write what differs in the rows of hosts: those that become alike in it share a statement."""
+        memberships = self._ids(schema.memberships)
+        alike: dict[tuple[tuple[str, Any], ...], list[int]] = {}
+        for before, after in changes:
+            new: dict[str, Any] = {
+                field: getattr(after, field) for field in _FIELDS if getattr(before, field) != getattr(after, field)
+            }
+            if before.membership != after.membership:
+                new["membership_id"] = memberships[after.membership]
+            if new:
+                alike.setdefault(tuple(new.items()), []).append(ids[before.name])
+        single: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for values, keys in alike.items():
+            if len(keys) == 1:
+                fields = tuple(field for field, _ in values)
+                row = {f"new_{field}": value for field, value in values} | {"key": keys[0]}
+                single.setdefault(fields, []).append(row)
+                continue
+            for some in chunks(keys):
+                change = update(schema.hosts).where(schema.hosts.c.id.in_(some))
+                self.connection.execute(change.values(dict(values)))
+        for fields, rows in single.items():
+            change = update(schema.hosts).where(schema.hosts.c.id == bindparam("key"))
+            self.connection.execute(change.values({field: bindparam(f"new_{field}") for field in fields}), rows)
 
     def _attribute_ids(self, host: str) -> list[int]:
         table = schema.attributes

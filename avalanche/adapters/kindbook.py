@@ -7,9 +7,10 @@ from sqlalchemy import delete, func, select, update
 
 from avalanche.adapters import schema
 from avalanche.adapters.transaction import Verbs
-from avalanche.cluster import Appliance, Cluster, Distribution, Membership, RollEntry, unknown
+from avalanche.bootaction import INSTALL, RUN, BootAction
+from avalanche.cluster import Appliance, Cluster, Distribution, Membership, RollEntry
 from avalanche.errors import ClusterError
-from avalanche.names import check_label, check_line
+from avalanche.names import check_label, check_line, unknown
 from avalanche.network import Network, parse_addresses
 
 
@@ -56,6 +57,11 @@ class Kinds(Verbs):
         """Every roll, in the order in which they were added: later ones override earlier ones."""
         rows = self.connection.execute(select(schema.rolls).order_by(schema.rolls.c.id))
         return tuple(RollEntry(row.name, row.version, row.arch, row.folder, row.os, bool(row.enabled)) for row in rows)
+
+    def bootactions(self) -> dict[str, BootAction]:
+        """Every boot action, in the order in which they were added."""
+        rows = self.connection.execute(select(schema.bootactions).order_by(schema.bootactions.c.id))
+        return {row.name: BootAction(row.name, row.kernel, row.ramdisk, row.args) for row in rows}
 
     # --- appliances ---
 
@@ -285,6 +291,51 @@ class Kinds(Verbs):
         self.connection.execute(delete(schema.rolls).where(self._roll(name, version)))
         self._changed("roll remove", name, version=version)
 
+    # --- boot actions ---
+
+    def add_bootaction(self, action: BootAction) -> None:
+        """Add a boot action.
+
+        Raises:
+            ClusterError: the name is taken.
+        """
+        if self._id(schema.bootactions, action.name) is not None:
+            raise ClusterError(f"boot action {action.name} exists already")
+        self._insert(schema.bootactions, **_bootaction_row(action))
+        self._changed("bootaction add", action.name, **_bootaction_row(action))
+
+    def set_bootaction(self, name: str, action: BootAction) -> None:
+        """Change a boot action, its name too; hosts go with it.
+
+        Raises:
+            ClusterError: there is none, or the new name is taken.
+        """
+        before = self.bootactions()
+        self._known("boot action", name, before, f"avalanche bootaction add '{name}' --kernel ADDRESS ...")
+        if action.name != name and action.name in before:
+            raise ClusterError(f"boot action {action.name} exists already")
+        table = schema.bootactions
+        self.connection.execute(update(table).where(table.c.name == name).values(_bootaction_row(action)))
+        if action.name != name:
+            for column in (schema.hosts.c.runaction, schema.hosts.c.installaction):
+                self.connection.execute(update(schema.hosts).where(column == name).values({column: action.name}))
+        self._changed("bootaction set", name, **_bootaction_row(action))
+
+    def remove_bootaction(self, name: str) -> None:
+        """Remove a boot action.
+
+        Raises:
+            ClusterError: there is none, or hosts name it; every host may name ``os`` and ``install`` without them.
+        """
+        before = self.bootactions()
+        self._known("boot action", name, before, f"avalanche bootaction add '{name}' --kernel ADDRESS ...")
+        if name not in (RUN, INSTALL):
+            hosts = schema.hosts
+            used = self._count(hosts, (hosts.c.runaction == name) | (hosts.c.installaction == name))
+            self._refuse_used("boot action", name, used, "hosts name it")
+        self.connection.execute(delete(schema.bootactions).where(schema.bootactions.c.name == name))
+        self._changed("bootaction remove", name)
+
     # --- shared ---
 
     def _roll(self, name: str, version: str | None) -> sa.ColumnElement[bool]:
@@ -346,6 +397,10 @@ class Kinds(Verbs):
     def _drop_attributes(self, scope: str, owner: str) -> None:
         table = schema.attributes
         self.connection.execute(delete(table).where(table.c.scope == scope, table.c.owner == owner))
+
+
+def _bootaction_row(action: BootAction) -> dict[str, object]:
+    return {"name": action.name, "kernel": action.kernel, "ramdisk": action.ramdisk, "args": action.args}
 
 
 def _network_row(network: Network) -> dict[str, object]:

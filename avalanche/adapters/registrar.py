@@ -175,7 +175,7 @@ class Registrar:
         """The inventory and what is taken of it, as this transaction sees them."""
         revision = transaction.revision()
         if self._cluster is None or self._census is None or revision != self._revision:
-            self._cluster = transaction.cluster()
+            self._cluster = transaction.cluster(self._cluster)
             self._census = census_of(self._cluster, self._reserved)
             self._revision = revision
         return self._cluster, self._census

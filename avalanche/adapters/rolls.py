@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from avalanche.adapters.files import TooLarge, read_bounded
+from avalanche.cluster import RollEntry
 from avalanche.errors import AvalancheError, ConfigError, GraphError
 from avalanche.graph import NODE_NAME, Graph, survey_graph
 from avalanche.nodefile import MAX_SIZE
@@ -16,6 +18,7 @@ from avalanche.remark import Remark
 from avalanche.roll import REPLACE, Roll, RollSet, Source
 
 GRAPHS, NODES, SITE_NODES, INCLUDE = "graphs/default", "nodes", "site-nodes", "include"
+SETS_KEPT = 3  # requests that began before a roll was enabled may still be running
 MAX_FILES = 5000  # of one folder
 MAX_BYTES = MAX_SIZE  # of one file; looked at before it is read
 
@@ -34,6 +37,11 @@ class RollFolders:
         self._stamp: Stamp | None = None
         self._rolls: RollSet | None = None
 
+    @property
+    def latest(self) -> RollSet:
+        """The rolls as they were when somebody looked last. Raises as ``current``, when nobody did."""
+        return self._rolls if self._rolls is not None else self.current()
+
     def current(self) -> RollSet:
         """Return the rolls as they are on disk now; the same object while nothing changes.
 
@@ -48,6 +56,37 @@ class RollFolders:
     def folders(self) -> dict[str, Path]:
         """Return the folders by the names of their rolls. Raises as ``current``."""
         return {roll.name: path for roll, path in zip(self.current().rolls, self._paths, strict=True)}
+
+
+class FrontendRolls:
+    """The roll folders of a frontend: those of its settings, then those that its inventory enables.
+
+    Args:
+        root: where relative folders begin.
+        configured: the folders of the settings.
+    """
+
+    def __init__(self, root: Path, configured: Sequence[str]) -> None:
+        self._root = root
+        self._configured = tuple(configured)
+        self._known: OrderedDict[tuple[Path, ...], RollFolders] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<FrontendRolls {' '.join(self._configured)}>"
+
+    def of(self, entries: Iterable[RollEntry]) -> RollFolders:
+        """Return the folders that an inventory asks for; the same object for the same folders."""
+        added = [entry.folder for entry in entries if entry.enabled]
+        paths = tuple(self._root / folder for folder in (*self._configured, *added))
+        found = self._known.pop(paths, None) or RollFolders(paths)
+        self._known[paths] = found
+        if len(self._known) > SETS_KEPT:
+            self._known.popitem(last=False)
+        return found
+
+    def folders(self) -> dict[str, Path]:
+        """Return the folders that were asked for last, by the names of their rolls. Raises as ``RollFolders``."""
+        return next(reversed(self._known.values())).folders() if self._known else {}
 
 
 def _stamps(paths: Sequence[Path]) -> Iterator[tuple[str, int, int, int]]:

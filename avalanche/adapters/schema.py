@@ -58,6 +58,16 @@ revision = _table(
     Column("orders", BigInteger, nullable=False),
 )
 
+# What each revision of the inventory changed, so that a process reads again what is new to it and nothing else: kind
+# "host" names a host, "attributes" a scope and who it is there, "kinds" stands for all that is neither, "all" for
+# everything. A revision without a row changed everything, too. Old rows are removed; it is not in backups.
+changes = _table(
+    "av_changes",
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(128), primary_key=True),
+)
+
 # --- what hosts are ---
 
 appliances = _table(

@@ -52,10 +52,14 @@ def read_templates(folders: Sequence[Path], known: Sequence[str]) -> dict[str, T
     return found
 
 
-def publish(folder: Path, files: Files, *, owned: Sequence[str] = ()) -> Published:
+NOTHING: Files = {}
+
+
+def publish(folder: Path, files: Files, *, owned: Sequence[str] = (), known: Files = NOTHING) -> Published:
     """Write what changed, each file in one step, and remove what is not there any more.
 
     Args:
+        known: what the caller has put there, and nobody else changes: it is not read again.
         owned: folders below ``folder`` that are ours alone: what else is in them is removed.
 
     Raises:
@@ -64,7 +68,7 @@ def publish(folder: Path, files: Files, *, owned: Sequence[str] = ()) -> Publish
     written, fresh = [], True
     for below in sorted({"", *owned, *(path.rpartition("/")[0] for path in files)}):
         (folder / below).mkdir(mode=0o755, parents=True, exist_ok=True)
-    present = _present(folder, files)
+    present = _present(folder, files, known)
     # Thousands of small files in a folder of ours are made again after a power cut, those of others may not be. The
     # durable ones are first, or their fsync would have to wait for all the others.
     for path in sorted(files, key=lambda path: (path.rpartition("/")[0] in owned, path)):
@@ -100,14 +104,20 @@ def _strangers(folder: Path, files: Mapping[str, str], owned: Sequence[str]) -> 
                     yield f"{below}/{name}"
 
 
-def _present(folder: Path, files: Mapping[str, str]) -> dict[str, bytes | None]:
+def _present(folder: Path, files: Files, known: Files = NOTHING) -> dict[str, bytes | None]:
     """What is there now, in the place of files."""
     there = {
         f"{below}/{name}".lstrip("/")
         for below in {path.rpartition("/")[0] for path in files}
         for name in (os.listdir(folder / below) if (folder / below).is_dir() else ())  # noqa: PTH208 -- names
     }
-    return {path: (folder / path).read_bytes() if path in there else None for path in files}
+    found: dict[str, bytes | None] = {}
+    for path in files:
+        if path not in there:
+            found[path] = None
+        else:
+            found[path] = known[path].encode() if path in known else (folder / path).read_bytes()
+    return found
 
 
 def _write_durably(path: Path, data: bytes) -> None:

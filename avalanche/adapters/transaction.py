@@ -15,6 +15,9 @@ from avalanche.adapters.engine import DatabaseUnavailable
 T = TypeVar("T")
 
 _REVISIONS = select(schema.revision.c.inventory, schema.revision.c.orders)
+MOST_NAMED = 500  # of one revision; with more it costs less to read everything again
+MOST_CHANGES = 2000
+REVISIONS_KEPT = 1000
 CHUNK = 500  # values in one IN (...): far below what either engine takes
 
 
@@ -53,19 +56,50 @@ class Verbs:
     def record(self, action: str, subjects: Iterable[str], **detail: Any) -> None:
         """Note who did what, in the audit."""
         told = json.dumps(detail, default=str)
+        self._record_all(action, [(subject, told) for subject in subjects])
+
+    def _record_all(self, action: str, told: Iterable[tuple[str, str]]) -> None:
+        """Note who did what, in the audit: subjects, each with its detail as JSON."""
         rows = [
-            {"at": self.now, "author": self.author, "action": action, "subject": subject[:255], "detail": told}
-            for subject in subjects
+            {"at": self.now, "author": self.author, "action": action, "subject": subject[:255], "detail": detail}
+            for subject, detail in told
         ]
         self._insert_all(schema.audit, rows)
 
     def _changed(self, action: str, *subjects: str, **detail: Any) -> None:
         """Note a change of the inventory, and tell every process."""
         self.record(action, subjects, **detail)
-        self._bump()
+        noun, _, verb = action.partition(" ")
+        if noun == "host":
+            self._bump("host", subjects)
+        else:
+            # What is only added, and what no host holds by name, changes no host.
+            self._bump("kinds" if verb == "add" or noun in ("roll", "dist") else "all")
 
-    def _bump(self) -> None:
+    def _bump(self, kind: str, names: Iterable[str] = ("",)) -> None:
+        """Tell every process that the inventory changed, and what (schema.changes)."""
         self.connection.execute(update(schema.revision).values(inventory=schema.revision.c.inventory + 1))
+        revision, named = self.revision(), sorted(set(names))
+        if len(named) > MOST_NAMED:
+            kind, named = "all", [""]
+        rows = [{"revision": revision, "kind": kind, "name": name} for name in named]
+        self._insert_all(schema.changes, rows or [{"revision": revision, "kind": "kinds", "name": ""}])
+        if revision % REVISIONS_KEPT == 0:
+            old = schema.changes.c.revision <= revision - REVISIONS_KEPT
+            self.connection.execute(sa.delete(schema.changes).where(old))
+
+    def changes_since(self, revision: int) -> set[tuple[str, str]] | None:
+        """What changed after a revision, as kinds and names; None: everything may have."""
+        now = self.revision()
+        if not 0 <= now - revision <= REVISIONS_KEPT:
+            return None
+        table = schema.changes
+        rows = self.connection.execute(select(table).where(table.c.revision > revision).limit(MOST_CHANGES)).all()
+        # Restored from a backup, or by an older program: nobody said what changed.
+        if len({row.revision for row in rows}) != now - revision or len(rows) == MOST_CHANGES:
+            return None
+        found = {(row.kind, row.name) for row in rows}
+        return None if ("all", "") in found else found
 
     def _id(self, table: sa.Table, name: str) -> int | None:
         return self.connection.execute(select(table.c.id).where(table.c.name == name)).scalar()

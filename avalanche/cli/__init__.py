@@ -16,8 +16,8 @@ from avalanche import __version__
 from avalanche.errors import AvalancheError
 
 NOUNS = (
-    "init", "frontend", "tracker", "dist", "roll", "appliance", "membership", "network", "host", "attr", "order",
-    "ethers", "report", "profile", "kickstart", "graph", "database", "audit",
+    "init", "frontend", "tracker", "dist", "roll", "appliance", "membership", "network", "bootaction", "host",
+    "attr", "order", "ethers", "report", "profile", "kickstart", "graph", "database", "audit",
 )  # fmt: skip
 
 

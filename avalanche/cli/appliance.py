@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avalanche.cli.common import Nouns, add_command, add_noun, opened_database, print_facts, print_rows
 from avalanche.cluster import Appliance, Cluster, Membership
+
+if TYPE_CHECKING:
+    from avalanche.adapters.database import Transaction
+    from avalanche.roll import RollSet
 
 COLUMNS = ("appliance", "root", "graph", "os", "memberships", "hosts")
 
@@ -31,6 +36,23 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     add_command(verbs, "remove", _remove, "remove a kind of host that no host is of").add_argument(
         "name", metavar="NAME"
     )
+
+
+def offered(appliances: Mapping[str, Appliance], rolls: RollSet, before: RollSet | None = None) -> list[str]:
+    """The kinds of hosts that rolls offer and the inventory has not; of ``before``, only what those did not offer."""
+    known = set(appliances) | {appliance.root for appliance in appliances.values()}
+    known |= set(before.appliances()) if before is not None else set()
+    return [name for name in rolls.appliances() if name not in known]
+
+
+def add_offered(transaction: Transaction, names: Sequence[str]) -> None:
+    """Add kinds of hosts whose root has their name, each with a membership.
+
+    Raises:
+        ClusterError: a host or a membership has the name of one.
+    """
+    for name in names:
+        transaction.add_appliance(Appliance(name, name))
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:

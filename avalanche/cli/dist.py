@@ -153,7 +153,7 @@ def _closures(arguments: argparse.Namespace, distributions: Distributions) -> tu
         hosts = [host for host in cluster.hosts.values() if host.appliance == name]
         for host in hosts or [Host(f"{name}-0-0", name, 0, 0, (EXAMPLE_CARD,))]:
             try:
-                compiled = planner.compiled(root, planner.attributes(cluster, host))
+                compiled = planner.compiled(cluster, root, planner.attributes(cluster, host))
                 manifest = planner.closure(generation.id, compiled.profile)
             except AvalancheError as error:
                 problems[f"{error} (appliance {name})"] = None

@@ -349,10 +349,10 @@ def _generations(state: State, config: Config) -> Generations:
     def generation_of(cluster: Cluster, host: Host) -> str:
         nonlocal looked
         if time.monotonic() - looked >= LOOK_SECONDS:
-            planner.look()
+            planner.look(cluster.rolls)
             looked = time.monotonic()
         attributes = cluster.attributes(host, intrinsic)
-        compiled = planner.compiled(cluster.appliance(host.appliance).root, attributes)
+        compiled = planner.compiled(cluster, cluster.appliance(host.appliance).root, attributes)
         generation = distributions.current(attributes["distribution"])
         planner.closure(generation.id, compiled.profile)
         return generation.id

@@ -97,7 +97,7 @@ def make_services(state: State, config: Config, authority: Authority, registrar:
     from avalanche.frontend.timeline import Timeline
     from avalanche.frontend.trackers import Trackers
 
-    storage = Storage(Database.open(state.database(), author="frontend"))
+    storage = Storage(Database(state.database(), author="frontend"))  # it may be away now
     distributions = Distributions(state.root)
     profiles = Profiles(make_planner(state, config, distributions))
     generations = Generations(distributions)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from avalanche.cli import interface, why
+from avalanche.cli.bootaction import complete_bootaction, register_boot
 from avalanche.cli.common import (
     Nouns,
     add_command,
@@ -34,7 +35,7 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     verbs = add_noun(
         nouns,
         "host",
-        "machines: add, list, show, set, rename, remove, lock, unlock, import, events, why, interface, alias",
+        "machines: add, list, show, set, rename, remove, lock, unlock, import, boot, events, why, interface, alias",
     )
     _register_changes(verbs)
     list_ = add_command(verbs, "list", _list, "list machines, by default all")
@@ -42,6 +43,7 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     add_hosts(add_command(verbs, "show", _show, "show machines and their orders"))
     events = add_command(verbs, "events", _events, "print a machine's timeline")
     events.add_argument("name", metavar="HOST").completer = complete_host  # type: ignore[attr-defined]
+    register_boot(verbs)
     interface.register(verbs)
     why.register(verbs)
 
@@ -79,8 +81,12 @@ def _add_fields(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpus", type=int, help="how many processors it has")
     parser.add_argument("--arch", help="its architecture (default of add: x86_64)")
     parser.add_argument("--os", help="its operating system (default of add: linux)")
-    parser.add_argument("--runaction", metavar="ACTION", help="the boot action that runs its system")
-    parser.add_argument("--installaction", metavar="ACTION", help="the boot action that installs it")
+    for option, help in (
+        ("--runaction", "the boot action that runs its system (default of add: os)"),
+        ("--installaction", "the boot action that installs it (default of add: install)"),
+    ):
+        action = parser.add_argument(option, metavar="ACTION", help=help)
+        action.completer = complete_bootaction  # type: ignore[attr-defined]
     parser.add_argument("--comment", metavar="TEXT", help="a line for people")
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avalanche.adapters.files import write_whole
 from avalanche.adapters.state import State
@@ -13,6 +14,9 @@ from avalanche.cli.common import Nouns, add_command, print_json, split_url, stat
 from avalanche.cluster import DEFAULT_ATTRIBUTES, Appliance, Distribution, Setting
 from avalanche.config import RELEASES, Config, check_address, parse_config
 from avalanche.errors import ConfigError
+
+if TYPE_CHECKING:
+    from avalanche.adapters.database import Transaction
 
 DEFAULT_APPLIANCE = Appliance("compute", "compute")
 
@@ -156,12 +160,26 @@ def _database(state: State, config: Config, made: list[str], kept: list[str]) ->
             # The first revision is that of an inventory nobody has touched: what was removed on purpose stays removed.
             if transaction.revision() == 1:
                 transaction.add_appliance(DEFAULT_APPLIANCE)
+                appliances = [DEFAULT_APPLIANCE.name, *_offered(state, config, transaction)]
                 transaction.add_distribution(Distribution(config.frontend.distribution))
                 for name, value in DEFAULT_ATTRIBUTES.items():
                     transaction.set_attribute(Setting("global", "", name, value))
-                made.append(f"appliance {DEFAULT_APPLIANCE.name}, {len(DEFAULT_ATTRIBUTES)} global attributes")
+                made.append(f"appliances {', '.join(appliances)}; {len(DEFAULT_ATTRIBUTES)} global attributes")
     finally:
         database.close()
+
+
+def _offered(state: State, config: Config, transaction: Transaction) -> list[str]:
+    """Add the kinds of hosts that the rolls of the settings offer; returns their names."""
+    from avalanche.adapters.rolls import load_rolls
+    from avalanche.cli.appliance import add_offered, offered
+
+    if not config.frontend.rolls:
+        return []
+    rolls = load_rolls([state.root / folder for folder in config.frontend.rolls])
+    names = offered(transaction.appliances(), rolls)
+    add_offered(transaction, names)
+    return names
 
 
 def _keys(state: State, config: Config, made: list[str], kept: list[str]) -> None:

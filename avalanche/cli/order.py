@@ -6,6 +6,7 @@ import argparse
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from avalanche.cli.common import (
@@ -25,6 +26,9 @@ from avalanche.orders import PLANES, Order
 if TYPE_CHECKING:
     from avalanche.adapters.database import Transaction
 
+SECONDS, ATTEMPTS = 4 * 3600.0, 3
+"""What an order permits unless somebody says otherwise."""
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -34,8 +38,10 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     help = "permit hosts to be installed, after compiling their profiles and solving their packages"
     create = add_command(verbs, "create", _create, help)
     add_hosts(create)
-    create.add_argument("--expires", type=_duration, default="4h", metavar="TIME", help="life, like 30m, 4h, 2d")
-    create.add_argument("--attempts", type=int, default=3, help="how often it may boot into the installer (3)")
+    create.add_argument(
+        "--expires", type=_duration, default=SECONDS, metavar="TIME", help="life, like 30m, 4h (default), 2d"
+    )
+    create.add_argument("--attempts", type=int, default=ATTEMPTS, help="how often it may boot into the installer (3)")
     create.add_argument("--plane", choices=PLANES, default=PLANES[0], help="how packages travel (default %(default)s)")
     add_command(verbs, "list", _list, "list the orders").add_argument(
         "--live", action="store_true", help="live ones only"
@@ -58,11 +64,36 @@ def _duration(text: str) -> float:
 
 
 def _create(arguments: argparse.Namespace) -> None:
+    check_selection(arguments)
+    with opened_database(arguments) as database:
+        with database.snapshot() as transaction:
+            cluster = transaction.cluster()
+        names = [host.name for host in selected(arguments, database, cluster)]
+    orders = create_orders(
+        arguments, names, seconds=arguments.expires, attempts=arguments.attempts, plane=arguments.plane
+    )
+    rows = [_row(order, order.created) for order in orders]
+    print_rows(arguments, rows, ("order", "host", "generation", "plane", "expires"), none="")
+
+
+def create_orders(
+    arguments: argparse.Namespace,
+    names: Sequence[str],
+    *,
+    seconds: float = SECONDS,
+    attempts: int = ATTEMPTS,
+    plane: str = PLANES[0],
+) -> list[Order]:
+    """Permit hosts to be installed, all of them or none.
+
+    Raises:
+        AvalancheError: one cannot be installed: a profile that does not compile, a package that cannot be had, a live
+            order, a lock.
+    """
     from avalanche.adapters import orderbook
     from avalanche.adapters.distributions import Distributions
     from avalanche.cli.plan import make_planner
 
-    check_selection(arguments)
     state = state_of(arguments)
     distributions = Distributions(state.root)
     planner = make_planner(state, state.config(), distributions)
@@ -70,22 +101,17 @@ def _create(arguments: argparse.Namespace) -> None:
     with opened_database(arguments) as database:
         with database.snapshot() as transaction:
             cluster = transaction.cluster()
-        names = [host.name for host in selected(arguments, database, cluster)]
         orders = []
         for name in names:
             # Whatever is wrong with a host's profile or packages is said here, before any host starts.
             attributes, compiled = planner.profile_of(cluster, name)
             generation = distributions.current(attributes["distribution"])
             planner.closure(generation.id, compiled.profile)
-            expires = now + arguments.expires
-            orders.append(
-                Order(secrets.token_hex(8), name, generation.id, arguments.plane, now, expires, arguments.attempts)
-            )
+            orders.append(Order(secrets.token_hex(8), name, generation.id, plane, now, now + seconds, attempts))
         with database.transaction() as transaction:
             for order in orders:
                 orderbook.add_order(transaction, order, now)
-    rows = [_row(order, now) for order in orders]
-    print_rows(arguments, rows, ("order", "host", "generation", "plane", "expires"), none="")
+    return orders
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -35,15 +35,20 @@ def rolls_of(state: State, config: Config) -> tuple[Path, ...]:
     """
     from avalanche.adapters.database import Database
 
-    if not config.frontend.rolls:
-        raise ConfigError(f"{state.config_file}: frontend.rolls is empty; name the folder of the base roll")
+    configured = _configured(state, config)
     database = Database.open(state.database())
     try:
         with database.snapshot() as transaction:
             added = [roll.folder for roll in transaction.rolls() if roll.enabled]
     finally:
         database.close()
-    return tuple(state.root / folder for folder in (*config.frontend.rolls, *added))
+    return tuple(state.root / folder for folder in (*configured, *added))
+
+
+def _configured(state: State, config: Config) -> tuple[str, ...]:
+    if not config.frontend.rolls:
+        raise ConfigError(f"{state.config_file}: frontend.rolls is empty; name the folder of the base roll")
+    return config.frontend.rolls
 
 
 def make_planner(state: State, config: Config, distributions: Distributions) -> Planner:
@@ -53,10 +58,10 @@ def make_planner(state: State, config: Config, distributions: Distributions) -> 
         ConfigError: no roll is configured.
     """
     from avalanche.adapters.evaluator import Evaluator
-    from avalanche.adapters.rolls import RollFolders
+    from avalanche.adapters.rolls import FrontendRolls
     from avalanche.frontend.planner import Planner
 
-    rolls = RollFolders(rolls_of(state, config))
+    rolls = FrontendRolls(state.root, _configured(state, config))
     return Planner(
         rolls,
         distributions,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from avalanche.cli.common import Nouns, add_command, add_noun, opened_database, print_facts, print_rows
+from avalanche.cli.common import Nouns, add_command, add_noun, opened_database, print_facts, print_rows, state_of
 from avalanche.cluster import ARCH, OS, RollEntry
 from avalanche.errors import ClusterError
+
+if TYPE_CHECKING:
+    from avalanche.adapters.database import Transaction
 
 COLUMNS = ("roll", "version", "arch", "os", "enabled", "folder")
 
@@ -23,6 +27,7 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
     add.add_argument("--version", default="0", metavar="VERSION", help="(default: 0)")
     add.add_argument("--arch", default=ARCH, metavar="ARCH", help="(default: %(default)s)")
     add.add_argument("--disabled", action="store_true", help="do not use it yet")
+    add.add_argument("--appliances", action="store_true", help="add the kinds of hosts that it offers, too")
     add_command(verbs, "list", _list, "list the rolls, in the order in which they override each other")
     for verb, run, help in (
         ("show", _show, "show a roll"),
@@ -37,6 +42,7 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
 
 def _add(arguments: argparse.Namespace) -> None:
     from avalanche.adapters.rolls import load_rolls
+    from avalanche.cli.appliance import add_offered
 
     folder = arguments.folder.absolute()
     found = load_rolls([folder])  # says what is wrong before anybody depends on it
@@ -44,7 +50,26 @@ def _add(arguments: argparse.Namespace) -> None:
     roll = RollEntry(name, arguments.version, arguments.arch, str(folder), OS, enabled=not arguments.disabled)
     with opened_database(arguments) as database, database.transaction() as transaction:
         transaction.add_roll(roll)
-    print_facts(arguments, _row(roll))
+        names = _offered(arguments, transaction, folder)
+        if arguments.appliances:
+            add_offered(transaction, names)
+    told = {"appliances": names} if arguments.appliances else {"offers": names}
+    print_facts(arguments, {**_row(roll), **told})
+    if names and not arguments.appliances and not arguments.json:
+        print(f"for hosts of these kinds: avalanche appliance add {names[0]}", file=sys.stderr)
+
+
+def _offered(arguments: argparse.Namespace, transaction: Transaction, folder: Path) -> list[str]:
+    """The kinds of hosts that a roll offers and those before it did not."""
+    from avalanche.adapters.rolls import survey_rolls
+    from avalanche.cli.appliance import offered
+
+    state = state_of(arguments)
+    added = [roll.folder for roll in transaction.rolls() if roll.enabled and roll.folder != str(folder)]
+    others = [state.root / roll for roll in (*state.config().frontend.rolls, *added)]
+    # What is wrong with another roll is not this one's fault.
+    before, after = survey_rolls(others)[0], survey_rolls([*others, folder])[0]
+    return offered(transaction.appliances(), after, before)
 
 
 def _list(arguments: argparse.Namespace) -> None:

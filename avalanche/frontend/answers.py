@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+AWAY = "until the frontend's database is back this address has no answer; ask again. Packages are served on"
 RETRY_AFTER = (1, 4)  # seconds, both included: hosts that were refused together shall not come back together
 
 # The first row that fits decides. A roll or a setting that is wrong is 500, so that hosts retry while it is mended.
@@ -70,7 +71,8 @@ async def errors_answered(request: web.Request, handler: Handler) -> web.StreamR
         level = logging.ERROR if status >= 500 else logging.WARNING
         asked = facts(status=status, client=client(request), path=request.path, reason=error)
         log.log(level, "request refused", extra=asked)
-        return line(status, str(error))
+        told = f"; {AWAY}" if isinstance(error, DatabaseUnavailable) else ""
+        return line(status, f"{error}{told}")
     except web.HTTPException as error:
         if error.status < 400:
             raise

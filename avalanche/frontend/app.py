@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from avalanche import __version__
-from avalanche.frontend import boot, install
+from avalanche.frontend import boot, install, netboot
 from avalanche.frontend.answers import errors_answered
 from avalanche.frontend.packages import Packages
 from avalanche.frontend.services import SERVICES, Services
@@ -21,6 +21,7 @@ def make_app(services: Services) -> web.Application:
     app.add_routes(
         [
             web.get("/", _about),
+            web.get("/boot/ipxe", netboot.get_script, allow_head=False),
             web.get("/install/stub", boot.get_stub),
             web.get("/install/sbin/kickstart.cgi", boot.get_stub),  # Rocks' address
             web.get("/install/bundle/{sha256}", boot.Bundles().get),

@@ -52,8 +52,11 @@ class Dhcp:
         self._inventory = inventory
         self._templates = templates
         self._folder = Path(config.run)
+        self._renders: Mapping[str, Template] = {}
+        self._renderer = Renderer()
         self._seen: Cluster | None = None
         self._files: Files = {}
+        self._published: Files = {}
         self._told = ""
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()  # there are files to start with
@@ -93,8 +96,10 @@ class Dhcp:
         if changes_main:
             await self._check(files[MAIN])
         begun = time.monotonic()
-        done = await asyncio.to_thread(publish, self._folder, files, owned=(HOSTS_FOLDER,))
-        self._files, self._seen = files, cluster
+        # A publication that fails half-way leaves nobody knows what.
+        known, self._published = self._published, {}
+        done = await asyncio.to_thread(publish, self._folder, files, owned=(HOSTS_FOLDER,), known=known)
+        self._files, self._published, self._seen = files, files, cluster
         if changes_main:
             # Whoever waits for the process starts it again, with the new settings.
             self._signal(signal.SIGTERM)
@@ -131,7 +136,10 @@ class Dhcp:
 
     def _render(self, cluster: Cluster) -> Files:
         roster = roster_of(cluster, self._config)
-        return render(["dnsmasq"], roster, Renderer(self._templates(cluster)), str(self._folder))
+        templates = self._templates(cluster)
+        if templates != self._renders:
+            self._renders, self._renderer = templates, Renderer(templates)
+        return render(["dnsmasq"], roster, self._renderer, str(self._folder))
 
     async def _check(self, main: str) -> None:
         """Let dnsmasq read its settings before they replace those it has."""

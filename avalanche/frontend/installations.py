@@ -47,7 +47,7 @@ class Installations:
         Raises:
             UnknownHost, DefinitionError, ConfigError, RepositoryError: as ``Planner.installation``.
         """
-        rolls = await self._profiles.rolls()
+        rolls = await self._profiles.rolls(cluster.rolls)
         key = (cluster.revision, rolls, order.id, order.generation, order.way, order.expires, address)
         found = self._kept.get(key)
         if found is None:

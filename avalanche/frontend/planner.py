@@ -7,22 +7,21 @@ the next request. Used by the server, on one thread, and by the commands that ha
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from avalanche.adapters.closure import Solver
 from avalanche.adapters.distributions import Distributions
-from avalanche.adapters.rolls import RollFolders
+from avalanche.adapters.rolls import FrontendRolls
 from avalanche.attributes import Attributes
-from avalanche.cluster import Cluster, Host
+from avalanche.cluster import Cluster, Host, RollEntry
 from avalanche.compiler import compile_rolls
 from avalanche.effects import Effects, Untrusted
 from avalanche.manifest import Manifest
 from avalanche.membership import Membership
 from avalanche.orders import Order
 from avalanche.profile import Profile, installation_document
-from avalanche.roll import RollSet
 
 PROFILES_KEPT = 256
 CLOSURES_KEPT = 64
@@ -73,7 +72,7 @@ class Planner:
 
     def __init__(
         self,
-        rolls: RollFolders,
+        rolls: FrontendRolls,
         distributions: Distributions,
         *,
         release: str,
@@ -92,17 +91,18 @@ class Planner:
         self._solvers: _Recent[str, Solver] = _Recent(SOLVERS_KEPT)
         self._attributes: dict[str, Attributes] = {}
         self._revision = -1
-        self._current: RollSet | None = None
         self._copied: set[str] = set()
 
-    def look(self) -> Hashable:
-        """Look at the rolls on disk and at the files that their profiles copied, and name what they hold.
+    def look(self, rolls: Iterable[RollEntry]) -> Hashable:
+        """Look at the rolls of an inventory on disk and at the files that their profiles copied, and name what they
+        hold.
 
         Raises:
             ConfigError, GraphError, ConditionError: they cannot be read.
         """
-        self._current = self._rolls.current()
-        return self._current.fingerprint, tuple((path, self._effects.stamp(path)) for path in sorted(self._copied))
+        return self._rolls.of(rolls).current().fingerprint, tuple(
+            (path, self._effects.stamp(path)) for path in sorted(self._copied)
+        )
 
     def attributes(self, cluster: Cluster, host: Host) -> Attributes:
         """A host's attributes at a revision of the inventory."""
@@ -113,17 +113,14 @@ class Planner:
             found = self._attributes[host.name] = cluster.attributes(host, self._intrinsic)
         return found
 
-    def compiled(self, root: str, attributes: Attributes) -> Compiled:
-        """Compile the profile of ``root`` under a host's attributes.
+    def compiled(self, cluster: Cluster, root: str, attributes: Attributes) -> Compiled:
+        """Compile the profile of ``root`` under a host's attributes, from the rolls of an inventory.
 
         Raises:
             DefinitionError: a roll is wrong, or refers to an attribute the host does not have; names file and line.
             ConfigError: a roll cannot be read.
         """
-        if self._current is None:
-            self.look()
-        rolls = self._current
-        assert rolls is not None
+        rolls = self._rolls.of(cluster.rolls).latest
         values = tuple(
             (name, attributes[name], attributes.attribute(name).secret)
             for name in sorted(rolls.mentioned(root))
@@ -204,4 +201,4 @@ class Planner:
         """
         host = cluster.host(name)
         attributes = self.attributes(cluster, host)
-        return attributes, self.compiled(cluster.appliance(host.appliance).root, attributes)
+        return attributes, self.compiled(cluster, cluster.appliance(host.appliance).root, attributes)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from avalanche.cluster import Cluster
+from avalanche.cluster import Cluster, RollEntry
 from avalanche.frontend.planner import Planner
 from avalanche.manifest import Manifest
 from avalanche.membership import Membership
@@ -26,23 +26,26 @@ class Profiles:
         self._planner = planner
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="profiles")
         self._looking: asyncio.Task[Hashable] | None = None
-        self._next_look: asyncio.Task[Hashable] | None = None
+        self._next_look: tuple[tuple[RollEntry, ...], asyncio.Task[Hashable]] | None = None
 
-    async def rolls(self) -> Hashable:
-        """Name the content of the rolls as it was on disk not before this call. Who asks together is told together.
+    async def rolls(self, entries: tuple[RollEntry, ...]) -> Hashable:
+        """Name the content of an inventory's rolls as it was on disk not before this call. Who asks together is told
+        together.
 
         Raises:
             ConfigError, GraphError, ConditionError: the rolls cannot be read.
         """
-        if self._next_look is None:
-            self._next_look = asyncio.create_task(self._look(self._looking), name="rolls")
-        return await asyncio.shield(self._next_look)
+        if self._next_look is None or self._next_look[0] != entries:
+            self._next_look = entries, asyncio.create_task(self._look(entries, self._looking), name="rolls")
+        return await asyncio.shield(self._next_look[1])
 
-    async def _look(self, before: asyncio.Task[Hashable] | None) -> Hashable:
+    async def _look(self, entries: tuple[RollEntry, ...], before: asyncio.Task[Hashable] | None) -> Hashable:
         if before is not None:
             await asyncio.wait((before,))
-        self._looking, self._next_look = self._next_look, None
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._planner.look)
+        self._looking = asyncio.current_task()
+        if self._next_look is not None and self._next_look[1] is self._looking:
+            self._next_look = None
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._planner.look, entries)
 
     async def installation(self, cluster: Cluster, order: Order, membership: Membership | None) -> bytes:
         """The installation document of an order's host."""
@@ -56,9 +59,9 @@ class Profiles:
         """The manifest of this digest, or None when the host's profile names another."""
         return await self._run(self._planner.manifest, cluster, order, digest)
 
-    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
-        await self.rolls()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+    async def _run(self, work: Callable[..., T], cluster: Cluster, *arguments: object) -> T:
+        await self.rolls(cluster.rolls)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, cluster, *arguments)
 
     def close(self) -> None:
         """End the thread."""

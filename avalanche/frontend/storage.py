@@ -1,5 +1,7 @@
 """The database as the event loop sees it: one thread does all SQL, and requests that wait together share one commit.
 
+It may be away, also when the frontend starts: then requests hear so, and the next ones ask it again.
+
 An order's transition is durable before its answer leaves, yet a hundred hosts that boot at once cost a handful of
 commits: whatever gathered while one group ran is the next group.
 """
@@ -7,8 +9,11 @@ commits: whatever gathered while one group ran is the next group.
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,7 +21,10 @@ from avalanche.adapters import orderbook
 from avalanche.adapters.database import Database, DatabaseUnavailable, Transaction
 from avalanche.cluster import Cluster
 from avalanche.errors import AvalancheError
+from avalanche.log import facts
 from avalanche.orders import Order
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[Transaction, Cluster], T]
@@ -34,6 +42,8 @@ class Storage:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._is_checked = False
+        self._away_since: float | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._waiting: list[_Job] = []
         self._running: asyncio.Task[None] | None = None
@@ -74,6 +84,15 @@ class Storage:
             return cluster, self._orders[order_id]
 
         return await self.read(find)
+
+    async def open(self) -> None:
+        """Ask the database whether it is there and ours. It may be away: it is asked again with the next request.
+
+        Raises:
+            ConfigError: there is none, or it is of another version.
+        """
+        with suppress(DatabaseUnavailable):
+            await self.read(lambda _, cluster: cluster)
 
     async def close(self) -> None:
         """Wait for what is running and close the database."""
@@ -123,10 +142,33 @@ class Storage:
                 raise
 
         try:
-            return self._database.run(work, writes=any(job.writes for job in group))
-        except BaseException:
+            self._check()
+            results = self._database.run(work, writes=any(job.writes for job in group))
+        except BaseException as error:
             self._forget()  # it may be the commit that failed
+            if isinstance(error, DatabaseUnavailable):
+                self._note_away(error)
             raise
+        self._note_back()
+        return results
+
+    def _check(self) -> None:
+        """Once, and before anything else: who was away at the start may be of another version."""
+        if not self._is_checked:
+            self._database.check()
+            self._is_checked = True
+
+    def _note_away(self, error: DatabaseUnavailable) -> None:
+        """Say once what an outage means."""
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            told = "stubs, profiles, boot scripts, events and ends of installs wait; packages and bundle are served on"
+            log.error("database away", extra=facts(reason=error, meaning=told))
+
+    def _note_back(self) -> None:
+        if self._away_since is not None:
+            log.info("database back", extra=facts(seconds=f"{time.monotonic() - self._away_since:.1f}"))
+            self._away_since = None
 
     def _forget(self) -> None:
         """What was seen in a transaction that failed may come again with the same revision and other content."""
@@ -148,10 +190,10 @@ class Storage:
         return result
 
     def _fresh(self, transaction: Transaction) -> Cluster:
-        """The inventory as this transaction sees it; what did not change its revision is not read again."""
+        """The inventory as this transaction sees it; what did not change is not read again."""
         inventory, orders = transaction.revisions()
         if self._cluster is None or self._cluster.revision != inventory:
-            self._cluster = transaction.cluster()
+            self._cluster = transaction.cluster(self._cluster)
         if orders != self._orders_revision:
             self._orders, self._orders_revision = {}, orders
         return self._cluster

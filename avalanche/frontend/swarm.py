@@ -107,19 +107,22 @@ class Swarm:
         """Keep what trackers answer for equal to what live orders pin, until cancelled."""
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            await self.refresh(clock())
+            try:
+                await self.refresh(clock())
+            except AvalancheError as error:
+                log.warning("trackers not told what to answer for", extra=facts(reason=error))
 
     async def refresh(self, now: float) -> None:
-        """Register what live orders pin, and nothing else. What cannot be solved any more is left out and logged."""
+        """Register what live orders pin, and nothing else. What cannot be solved any more is left out and logged.
+
+        Raises:
+            DatabaseUnavailable: it cannot be read now; the trackers go on as they were told last.
+        """
 
         def find(transaction: Transaction, cluster: Cluster) -> tuple[Cluster, list[Order]]:
             return cluster, [order for order in orderbook.all_orders(transaction) if order.state(now) == "live"]
 
-        try:
-            cluster, orders = await self._storage.read(find)
-        except AvalancheError as error:
-            log.warning("trackers not told what to answer for", extra=facts(reason=error))
-            return
+        cluster, orders = await self._storage.read(find)
         orders = [order for order in orders if order.way != "http"]
         for order in orders:
             try:

@@ -1,4 +1,5 @@
-"""How long it takes to register 1,000 hosts with one command, on SQLite and on MariaDB, and to work with them."""
+"""How long it takes to register 1,000 hosts with one command, on SQLite and on MariaDB, and to work with them; and what
+it costs a running frontend to know 10,000 of them."""
 
 from __future__ import annotations
 
@@ -6,18 +7,26 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
+from avalanche.adapters.database import Database
+from avalanche.adapters.engine import Where
+from avalanche.cluster import Appliance, Host, Interface
 from lab.contained import run
 from lab.mariadb import PASSWORD, USER, MariaDB
 
 HOSTS = 1000
 LIMIT_SECONDS = 10.0
+KNOWN = 10_000
+LIMIT_LOOKUP_US = 50.0
+LIMIT_RENEWAL_MS = 100.0
 _TREE = Path(__file__).parents[2]
 
 
 def run_inventory() -> dict[str, float]:
-    """Measure whole commands, interpreter and all; print and return seconds."""
+    """Measure whole commands, interpreter and all, and the frontend's view; print and return the figures."""
     figures: dict[str, float] = {}
     server = MariaDB()
     try:
@@ -29,10 +38,12 @@ def run_inventory() -> dict[str, float]:
             password.write_text(f"{PASSWORD}\n")
             options = ["--database", f"{address}?password_file={password}"]
             figures |= _measure("mariadb", Path(folder) / "mariadb", options)
+            figures |= _knowing("sqlite", Path(folder) / "known.db")
+            figures |= _knowing("mariadb", server.make_database())
     finally:
         server.close()
-    for name, seconds in figures.items():
-        print(f"{name:50} {seconds:10.3f}")
+    for name, figure in figures.items():
+        print(f"{name:60} {figure:10.3f}")
     return figures
 
 
@@ -63,6 +74,47 @@ def _measure(engine: str, state: Path, options: list[str]) -> dict[str, float]:
         _avalanche(*command)
         found[f"{engine}: {HOSTS} hosts, {name}, seconds"] = time.monotonic() - began
     return found
+
+
+def _knowing(engine: str, where: Where) -> dict[str, float]:
+    """The frontend's view: processor time, because other processes change the inventory meanwhile."""
+    database = Database(where)
+    database.migrate()
+    hosts = [
+        Host(f"compute-{number // 32}-{number % 32}", "compute", number // 32, number % 32, (_card(number),))
+        for number in range(KNOWN)
+    ]
+    with database.transaction() as transaction:
+        transaction.add_appliance(Appliance("compute", "compute"))
+        transaction.add_hosts(hosts)
+    found: dict[str, float] = {}
+    began = time.process_time()
+    with database.snapshot() as transaction:
+        cluster = transaction.cluster()
+    found[f"{engine}: {KNOWN} hosts read, CPU ms"] = 1000 * (time.process_time() - began)
+    spent = []
+    for number in range(20):
+        with database.transaction() as transaction:
+            (before,) = transaction.hosts([hosts[number].name]).values()
+            transaction.change_hosts([(before, replace(before, comment="changed"))])
+        began = time.process_time()
+        with database.snapshot() as transaction:
+            cluster = transaction.cluster(cluster)
+        spent.append(time.process_time() - began)
+    # The first of them makes the dictionaries that the others renew.
+    found[f"{engine}: renewed after a change, CPU ms; limit {LIMIT_RENEWAL_MS:g}"] = 1000 * median(spent[1:])
+    hints = [((host.mac or "",), host.address or "") for host in hosts]
+    began = time.process_time()
+    for macs, address in hints:
+        cluster.identify(macs, address)
+    seconds = time.process_time() - began
+    found[f"{engine}: a host identified, us; limit {LIMIT_LOOKUP_US:g}"] = 1e6 * seconds / KNOWN
+    database.close()
+    return found
+
+
+def _card(number: int) -> Interface:
+    return Interface(f"52:54:00:00:{number >> 8:02x}:{number & 255:02x}", f"10.1.{number >> 8}.{number & 255}")
 
 
 def _avalanche(*arguments: str) -> None:

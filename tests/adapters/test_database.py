@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import event
 
 from avalanche.adapters import orderbook, schema
 from avalanche.adapters.database import Database, DatabaseUnavailable
@@ -42,7 +43,7 @@ def add(database: Database, *hosts: Host) -> None:
 
 def test_a_migrated_database_has_exactly_the_tables_of_the_schema(nowhere: Where) -> None:
     database = Database(nowhere)
-    assert database.migrate() == [f"database {database.name}: from nothing to version 0002"]
+    assert database.migrate() == [f"database {database.name}: from nothing to version 0003"]
     with database.snapshot() as transaction:
         context = MigrationContext.configure(transaction.connection, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []
@@ -194,3 +195,33 @@ def test_a_damaged_file_is_one_clear_line(database: Database) -> None:
     database.where.write_bytes(b"this is no database" * 1000)
     with pytest.raises(DatabaseUnavailable, match="not a database"):
         Database.open(database.where)
+
+
+@pytest.mark.parametrize(
+    "text", ["fe80::1%eth0", "fe80::1%$(reboot)", "fe80::1%a\nb", "FE80::1", "::ffff:10.1.1.1", "x"]
+)
+def test_an_address_that_is_not_canonical_is_refused(database: Database, text: str) -> None:
+    with pytest.raises(ClusterError, match=r"is not (an IP address|in its canonical form)") as refused:
+        add(database, Host("compute-0-0", "compute", 0, 0, (Interface(None, text),)))
+    assert "\n" not in str(refused.value)
+
+
+def test_hosts_that_become_alike_share_statements(database: Database) -> None:
+    add(database, *(host(rank) for rank in range(20)))
+    updates: list[str] = []
+
+    def note(*told: object) -> None:
+        if str(told[2]).startswith("UPDATE av_hosts"):
+            updates.append(str(told[2]))
+
+    with database.transaction() as transaction:
+        event.listen(transaction.connection, "before_cursor_execute", note)
+        found = list(transaction.hosts().values())
+        transaction.change_hosts([(one, replace(one, rack=one.rank // 10, comment="x")) for one in found])
+        own = list(transaction.hosts().values())
+        transaction.change_hosts([(one, replace(one, rank=one.rank + 100)) for one in own])
+    assert len(updates) == 3  # two racks; one for ranks, which all differ
+    with database.snapshot() as transaction:
+        assert list(transaction.hosts().values()) == [
+            replace(stored(rank), rack=rank // 10, rank=rank + 100, comment="x") for rank in range(20)
+        ]

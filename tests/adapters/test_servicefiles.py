@@ -34,6 +34,25 @@ def test_a_folder_becomes_what_it_should_be(
     assert not publish(folder, after, owned=("hosts",))
 
 
+@given(before=contents, after=contents)
+def test_what_we_know_to_be_there_is_not_read_again(
+    tmp_path_factory: pytest.TempPathFactory, before: dict[str, str], after: dict[str, str]
+) -> None:
+    folder = tmp_path_factory.mktemp("files")
+    publish(folder, before, owned=("hosts",))
+    told = differences(folder, after, owned=("hosts",))
+    for path in folder.rglob("hosts/*"):
+        path.write_text("nobody looks")  # nor would it be read: another text would make another answer
+    assert publish(folder, after, owned=("hosts",), known=before) == told
+
+
+def test_a_file_that_somebody_removed_is_written_again_whatever_we_know(tmp_path: Path) -> None:
+    files = {"main": "x", "hosts/a": "y"}
+    publish(tmp_path, files, owned=("hosts",))
+    (tmp_path / "hosts/a").unlink()
+    assert publish(tmp_path, files, owned=("hosts",), known=files).written == ("hosts/a",)
+
+
 def test_what_did_not_change_is_not_touched(tmp_path: Path) -> None:
     publish(tmp_path, {"hosts/a": "x"}, owned=("hosts",))
     before = (tmp_path / "hosts/a").stat()

@@ -94,10 +94,10 @@ def test_equal_hosts_run_an_eval_once_and_a_changed_file_shows(roll: Path, state
         cluster = transaction.cluster()
     first, second = (planner.profile_of(cluster, f"compute-0-{rank}")[1] for rank in (0, 1))
     assert first is second
-    seen = planner.look()
-    assert planner.look() == seen
+    seen = planner.look(())
+    assert planner.look(()) == seen
     (tmp_path / "key").write_text("three")
-    assert planner.look() != seen
+    assert planner.look(()) != seen
     third = planner.profile_of(cluster, "compute-0-0")[1]
     assert third.body != first.body
     evaluated = [line for line in third.body.decode().splitlines() if "evaluated" in line]
@@ -112,7 +112,7 @@ def test_a_changed_include_shows_in_the_next_request(roll: Path, state: State) -
         cluster = transaction.cluster()
     assert b"echo included" in planner.profile_of(cluster, "compute-0-0")[1].body
     (roll / "include" / "more.xml").write_text("<post>echo changed it</post>")
-    planner.look()
+    planner.look(())
     assert b"echo changed it" in planner.profile_of(cluster, "compute-0-0")[1].body
 
 

@@ -105,3 +105,35 @@ def test_the_working_directory_is_the_base_roll_when_it_is_one(
     monkeypatch.chdir(tmp_path / "roll")
     avalanche("init", "--state", fresh.root, "--address", "127.0.0.1")
     assert fresh.config().frontend.rolls == (str(tmp_path / "roll"),)
+
+
+def test_every_appliance_of_the_base_roll_is_there_at_once(fresh: State) -> None:
+    base = Path(__file__).parents[2]
+    avalanche("init", "--state", fresh.root, "--address", "127.0.0.1", "--roll", base)
+    rows = json.loads(avalanche("appliance", "list", "--state", fresh.root, "--json"))
+    names = {"compute", "devel", "gpu", "login", "monitor", "nas"}
+    assert {row["appliance"]: row["memberships"] for row in rows} == {name: [name.capitalize()] for name in names}
+    avalanche("host", "add", "login-0-0", "--appliance", "login", "--state", fresh.root)
+    assert "login" in avalanche("graph", "order", "login-0-0", "--state", fresh.root).split()
+
+
+def test_an_appliance_that_was_removed_does_not_come_back(fresh: State) -> None:
+    graph = fresh.root.parent.parent / "roll" / "graphs" / "default" / "test.xml"
+    graph.write_text(graph.read_text().replace("</graph>", '<edge from="gpu" to="base"/></graph>'))
+    graph.write_text(graph.read_text().replace('<edge from="compute" to="gpu" cond="has_gpu"/>', ""))
+    assert "appliances compute, gpu; 3 global attributes" in init(fresh)["made"]
+    avalanche("appliance", "remove", "gpu", "--state", fresh.root)
+    init(fresh)
+    assert "gpu" not in avalanche("appliance", "list", "--state", fresh.root)
+
+
+def test_a_roll_that_is_wrong_is_told_and_init_goes_on_when_it_is_mended(fresh: State) -> None:
+    graph = fresh.root.parent.parent / "roll" / "graphs" / "default" / "test.xml"
+    whole = graph.read_text()
+    graph.write_text("<graph>")
+    roll = fresh.root.parent.parent / "roll"
+    result = run("init", "--state", fresh.root, "--address", "127.0.0.1", "--roll", roll)
+    assert (result.status, result.err.count("\n")) == (1, 1)
+    assert "test.xml:1" in result.err
+    graph.write_text(whole)
+    assert "appliances compute; 3 global attributes" in init(fresh)["made"]

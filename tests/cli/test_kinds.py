@@ -87,6 +87,25 @@ def test_a_roll_that_is_enabled_is_compiled(engine_state: State) -> None:
     assert facts("roll", "list") == []
 
 
+def test_a_roll_offers_its_appliances(engine_state: State) -> None:
+    roll = make_roll(engine_state.root.parent / "viz")
+    graph = roll / "graphs" / "default" / "test.xml"
+    graph.write_text(
+        """<graph roll="viz"><edge from="viz" to="base"/><edge from="wall" to="viz"/>
+<edge from="no-file" to="base"/><edge from="compute" to="wall-client"/></graph>
+"""
+    )
+    for name in ("viz", "wall", "wall-client"):
+        (roll / "nodes" / f"{name}.xml").write_text("<kickstart/>\n")
+    assert facts("roll", "add", roll)["offers"] == ["wall"]
+    assert [row["appliance"] for row in facts("appliance", "list")] == ["compute"]
+    avalanche("roll", "remove", "viz")
+    assert facts("roll", "add", roll, "--appliances")["appliances"] == ["wall"]
+    avalanche("host", "add", "wall-0-0", "--appliance", "wall")
+    assert "viz" in avalanche("graph", "order", "wall-0-0").split()
+    assert facts("roll", "add", roll, "--version", "2")["offers"] == []
+
+
 def test_an_attribute_says_where_it_comes_from_and_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "alice")
     avalanche("host", "add", "compute-0-[0-2]")

@@ -164,7 +164,7 @@ class Rig:
 
     @contextlib.contextmanager
     def _database(self) -> Iterator[Database]:
-        database = Database.open(self.state.database_file)
+        database = Database.open(self.state.database())
         try:
             yield database
         finally:

@@ -317,3 +317,30 @@ async def test_a_roll_that_is_mended_heals_a_refused_order(rig: Rig) -> None:
     with pytest.raises(AssertionError, match=r"nodes/compute\.xml:2: .*nix"):
         rig.order()
     assert rig.orders() == []
+
+
+async def test_a_roll_that_is_enabled_or_disabled_counts_in_the_next_request(rig: Rig, order: str) -> None:
+    site = rig.state.root.parent / "site"
+    (site / "graphs" / "default").mkdir(parents=True)
+    (site / "nodes").mkdir()
+    (site / "graphs" / "default" / "site.xml").write_text('<graph><edge from="compute" to="site"/></graph>')
+    (site / "nodes" / "site.xml").write_text("<kickstart><package>gcc-c++</package></kickstart>")
+
+    async def nodes() -> tuple[set[str], int]:
+        found = await installation(rig, order)
+        url = f"{rig.https}/install/manifest/{found.manifest}"
+        async with rig.session.get(url, headers=rig.headers(order)) as answer:
+            packages = len(parse_manifest(await answer.read()).entries)
+        return {node.name for node in found.profile.nodes}, packages
+
+    names, packages = await nodes()
+    assert "site" not in names
+    await asyncio.to_thread(rig.cli, "roll", "add", site)
+    assert await nodes() == (names | {"site"}, packages + 1)
+    rig.cli("roll", "disable", "site")
+    assert await nodes() == (names, packages)
+    rig.cli("roll", "enable", "site")
+    (site / "nodes" / "site.xml").unlink()
+    status, text = await rig.get(rig.https + "/install/profile", headers=rig.headers(order))
+    assert (status, text.count("\n")) == (500, 1)
+    assert "site.xml:1" in text
