@@ -95,6 +95,12 @@ def test_a_query_prints_what_it_found(engine_state: State) -> None:
         "compute-0-1  0        compute-0-1",
     ]
     assert facts("database", "query", "select count(*) as hosts from nodes") == [{"hosts": 2}]
+    query = "select n.name, m.name, sum(n.rank) as of_ranks, avg(n.rank) as mean, x'61ff' as bytes from nodes n "
+    query += "join memberships m on n.membership = m.id where n.rank = 1 group by n.name, m.name"
+    row = {key.lower(): value for key, value in facts("database", "query", query)[0].items()}
+    assert row == {"name": "compute-0-1", "name_2": "Compute", "of_ranks": 1, "mean": 1, "bytes": "a\\xff"}
+    assert "OF_RANKS" in avalanche("database", "query", query)
+    assert facts("database", "query", "select current_timestamp as now") != []
 
 
 @pytest.mark.usefixtures("state")
