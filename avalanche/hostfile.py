@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from avalanche.admission import Admission
-from avalanche.cluster import Cluster, Host, Interface
+from avalanche.cluster import Cluster, Host, Interface, check_unlocked
 from avalanche.errors import AvalancheError, ClusterError, DefinitionError
 from avalanche.names import check_host_name, numbers_of, parse_ip, parse_mac
 
@@ -101,6 +101,8 @@ def plan_import(cluster: Cluster, entries: Sequence[Entry], *, file: str) -> Pla
     for entry, before in wanted:
         with _located(file, entry.line):
             after = admission.admit(_wanted(entry, before))
+            if before is not None and after != before:
+                check_unlocked(before)
         if before is None:
             added.append(after)
         elif after != before:

@@ -6,6 +6,7 @@ import argparse
 import re
 import secrets
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from avalanche.cli.common import (
@@ -19,6 +20,7 @@ from avalanche.cli.common import (
     when,
 )
 from avalanche.cli.selection import add_hosts, check_selection, selected
+from avalanche.cluster import check_unlocked
 from avalanche.errors import ClusterError
 from avalanche.orders import PLANES, Order
 
@@ -70,17 +72,20 @@ def _create(arguments: argparse.Namespace) -> None:
     with opened_database(arguments) as database:
         with database.snapshot() as transaction:
             cluster = transaction.cluster()
-        names = [host.name for host in selected(arguments, database, cluster)]
+        hosts = selected(arguments, database, cluster)
+        expires = now + arguments.expires
+        wanted = []
+        for host in hosts:
+            # What costs nothing to see is said before anything is compiled.
+            check_unlocked(host)
+            wanted.append(Order(secrets.token_hex(8), host.name, "", arguments.plane, now, expires, arguments.attempts))
         orders = []
-        for name in names:
+        for order in wanted:
             # Whatever is wrong with a host's profile or packages is said here, before any host starts.
-            attributes, compiled = planner.profile_of(cluster, name)
+            attributes, compiled = planner.profile_of(cluster, order.host)
             generation = distributions.current(attributes["distribution"])
             planner.closure(generation.id, compiled.profile)
-            expires = now + arguments.expires
-            orders.append(
-                Order(secrets.token_hex(8), name, generation.id, arguments.plane, now, expires, arguments.attempts)
-            )
+            orders.append(replace(order, generation=generation.id))
         with database.transaction() as transaction:
             for order in orders:
                 orderbook.add_order(transaction, order, now)
