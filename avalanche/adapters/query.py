@@ -95,10 +95,13 @@ def query_hosts(where: Where, text: str) -> list[str]:
         DatabaseUnavailable: the database cannot be read now.
     """
     answer = run_query(where, text)
+    names: dict[str, None] = {}
     for row in answer.rows:
-        if not isinstance(row[0], str):
-            raise ClusterError(f"--query: the first column, {answer.columns[0]}, has {row[0]!r}; it must name hosts")
-    return list(dict.fromkeys(row[0] for row in answer.rows))
+        name = row[0]
+        if not isinstance(name, str):
+            raise ClusterError(f"--query: the first column, {answer.columns[0]}, has {name!r}; it must name hosts")
+        names[name] = None
+    return list(names)
 
 
 def _refused(why: str) -> ClusterError:
