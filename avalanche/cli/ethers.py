@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The program ``insert-ethers``."""
     from avalanche.cli import main as avalanche
 
+    if "_ARGCOMPLETE" in os.environ:
+        _complete_as_avalanche(os.environ)
     return avalanche(["ethers", *(sys.argv[1:] if argv is None else argv)])
+
+
+def _complete_as_avalanche(environment: MutableMapping[str, str]) -> None:
+    """Let the shell that completes ``insert-ethers ...`` have the words of ``avalanche ethers ...``."""
+    line = environment.get("COMP_LINE", "")
+    ours = f"avalanche ethers {line.partition(' ')[2]}"
+    point = int(environment.get("COMP_POINT", len(line)))
+    environment.update(COMP_LINE=ours, COMP_POINT=str(point + len(ours) - len(line)))
 
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
