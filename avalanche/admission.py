@@ -11,7 +11,7 @@ from dataclasses import replace
 from avalanche.bootaction import INSTALL, BootAction, find_action
 from avalanche.cluster import Appliance, Cluster, Host, Interface, Membership, check_host
 from avalanche.errors import ClusterError, DuplicateHost
-from avalanche.names import check_name_is_no_group, parse_ip
+from avalanche.names import check_address, check_name_is_no_group, parse_ip
 from avalanche.network import Network
 
 
@@ -112,11 +112,17 @@ class Admission:
                 raise DuplicateHost(f"{what} {value} belongs to {taken[value]}")
             if [one.mac for one in host.interfaces].count(value) + [one.ip for one in host.interfaces].count(value) > 1:
                 raise DuplicateHost(f"{host.name} has {what} {value} twice")
+        if card.ip is not None:
+            check_address(card.ip)
         if card.network is None:
             return
         network = self._cluster.network(card.network)
-        if card.ip is not None and card.ip not in network:
+        if card.ip is None:
+            return
+        if card.ip not in network:
             raise ClusterError(f"{host.name}: {card.ip} is not in network {network.name}, {network.addresses}")
+        if not network.has_place_for(card.ip):
+            raise ClusterError(f"{host.name}: {card.ip} is no host's: it means all of network {network.name}")
 
     def _take(self, host: Host) -> None:
         for name in (host.name, *host.aliases):

@@ -23,6 +23,7 @@ from avalanche.names import (
     check_label,
     check_line,
     check_title,
+    is_host_name,
     unknown,
 )
 from avalanche.network import Network
@@ -197,6 +198,22 @@ def check_host(host: Host) -> Host:
     return host
 
 
+def check_unlocked(host: Host) -> None:
+    """See that a host may be changed and installed.
+
+    Raises:
+        ClusterError: it is locked; says by whom and what for.
+    """
+    if host.lock is not None:
+        raise ClusterError(locked(host.name, host.lock.by, host.lock.why))
+
+
+def locked(name: str, by: str, why: str) -> str:
+    """Say that a host is locked, and what to do."""
+    reason = f" ({why})" if why else ""
+    return f"{name} is locked by {by}{reason}; unlock it first: avalanche host unlock {name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """An attribute as an administrator set it: for everyone at a scope who is called ``owner`` ("" for global)."""
@@ -232,7 +249,9 @@ class Cluster:
         """
         found = self.hosts.get(name)
         if found is None:
-            raise UnknownHost(unknown("host", name, self.hosts, f"avalanche host add {name} --mac MAC --ip ADDRESS"))
+            # What no host can be called is not put into a command that a person may copy.
+            word = name if is_host_name(name) else "NAME"
+            raise UnknownHost(unknown("host", name, self.hosts, f"avalanche host add {word} --mac MAC --ip ADDRESS"))
         return found
 
     def appliance(self, name: str) -> Appliance:

@@ -246,7 +246,7 @@ class Ethers:
         if seen.mac in self._waiting:
             return Verdict("pending", "was taken; its registration is under way")
         if seen.kind not in FIRST_PACKETS:
-            return Verdict("kind", f"{seen.kind}: it has an address already; its DISCOVER would count")
+            return Verdict("kind", "it has an address already; its DISCOVER would count")
         if seen.relay is not None and not self._is_near(seen.relay):
             return Verdict("relay", f"came through relay {seen.relay}, which is not in {self.policy.network}")
         return None

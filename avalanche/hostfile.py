@@ -1,6 +1,7 @@
 """Hosts in a file, as CSV or YAML: read with the line of everything, and compared with the inventory before it changes.
 
 A host that the inventory has is changed in what the file names; one that it has not is added; others stay as they are.
+So with its cards: one that the file names by MAC, device or address is changed, a new one added, the others stay.
 In CSV a host with several interfaces has several lines. docs/database.md shows both formats.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import yaml
 
 from avalanche.admission import Admission
-from avalanche.cluster import Cluster, Host, Interface
+from avalanche.cluster import Cluster, Host, Interface, check_unlocked
 from avalanche.errors import AvalancheError, ClusterError, DefinitionError
 from avalanche.names import check_host_name, numbers_of, parse_ip, parse_mac
 
@@ -100,6 +101,8 @@ def plan_import(cluster: Cluster, entries: Sequence[Entry], *, file: str) -> Pla
     for entry, before in wanted:
         with _located(file, entry.line):
             after = admission.admit(_wanted(entry, before))
+            if before is not None and after != before:
+                check_unlocked(before)
         if before is None:
             added.append(after)
         elif after != before:
@@ -118,8 +121,41 @@ def _wanted(entry: Entry, before: Host | None) -> Host:
         fields = {"membership": "", "appliance": ""} | fields
     after = replace(before, **fields)
     if entry.interfaces is not None:
-        after = replace(after, interfaces=entry.interfaces)
+        after = replace(after, interfaces=_cards(before.interfaces, entry.interfaces))
     return after if entry.aliases is None else replace(after, aliases=entry.aliases)
+
+
+def _cards(before: tuple[Interface, ...], named: tuple[Interface, ...]) -> tuple[Interface, ...]:
+    """A host's cards when a file names some: those keep what it leaves out, the others stay; it names none: none."""
+    if not named:
+        return ()
+    cards = list(before)
+    free = list(range(len(before)))
+    missing = list(named)
+    for is_same in _SAME:
+        for card in tuple(missing):
+            place = next((place for place in free if is_same(before[place], card)), None)
+            if place is not None:
+                free.remove(place)
+                missing.remove(card)
+                given = {field: value for field in _CARD if (value := getattr(card, field)) is not None}
+                cards[place] = replace(before[place], **given)
+    return (*cards, *missing)
+
+
+def _is_less_known(one: Interface, other: Interface) -> bool:
+    """Of one of them neither MAC nor device is known, and nothing says that it is not the other."""
+    is_nameless = any(card.mac is None and card.device is None for card in (one, other))
+    return is_nameless and (one.network is None or other.network in (None, one.network))
+
+
+# What tells that a card of a file is one that the host has, the surest first.
+_SAME: tuple[Callable[[Interface, Interface], bool], ...] = (
+    lambda one, other: one.mac is not None and one.mac == other.mac,
+    lambda one, other: one.device is not None and one.device == other.device,
+    lambda one, other: one.ip is not None and one.ip == other.ip,
+    _is_less_known,
+)
 
 
 @contextmanager

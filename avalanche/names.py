@@ -14,6 +14,7 @@ MAX_NUMBER = 999_999
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _RACK = re.compile(r"rack[0-9]+")
+_HEX = re.compile(r"0x[0-9a-f]+")
 _TITLE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST_NUMBERS = re.compile(r".*?-(\d+)-(\d+)")
@@ -31,11 +32,20 @@ def check_host_name(text: str) -> str:
         raise ClusterError(f"{text!r} is not a host name: it has a dot; the domain is the zone of a network")
     if not _NAME.fullmatch(text):
         raise ClusterError(f"{text!r} is not a host name: at most 63 of a-z, 0-9 and '-', no '-' at its ends")
-    if text.isdigit():
+    if text.isdigit() or _HEX.fullmatch(text):  # the C library takes 0x10 for the address 0.0.0.16
         raise ClusterError(f"{text!r} is not a host name: it reads as a number")
     if _RACK.fullmatch(text):
         raise ClusterError(f"{text!r} is not a host name: it means a rack; add something like -node")
     return text
+
+
+def is_host_name(text: str) -> bool:
+    """Whether a host may be called so."""
+    try:
+        check_host_name(text)
+    except ClusterError:
+        return False
+    return True
 
 
 def check_name_is_no_group(name: str, appliances: Collection[str]) -> None:
@@ -102,6 +112,18 @@ def parse_ip(text: str) -> str:
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
     return str(found)
+
+
+def check_address(text: str) -> str:
+    """Return the address of a host as it is.
+
+    Raises:
+        ClusterError: it is the address of nobody or of many.
+    """
+    found = ipaddress.ip_address(text)
+    if found.is_unspecified or found.is_multicast or text == "255.255.255.255":
+        raise ClusterError(f"{text} is the address of nobody or of many; a host has one of its own")
+    return text
 
 
 def numbers_of(name: str) -> tuple[int, int]:

@@ -55,6 +55,13 @@ class Network:
     def __contains__(self, address: str) -> bool:
         return ipaddress.ip_address(address) in self.addresses
 
+    def has_place_for(self, address: str) -> bool:
+        """Whether one host may have an address of it: not its own, nor that of all its hosts (RFC 3021, RFC 6164)."""
+        found, network = ipaddress.ip_address(address), self.addresses
+        if network.num_addresses <= 2 or isinstance(network, ipaddress.IPv6Network):
+            return found in network
+        return found in network and found not in (network.network_address, network.broadcast_address)
+
 
 def parse_addresses(subnet: str, netmask: str | None = None) -> Addresses:
     """Read ``10.1.0.0/16``, or ``10.1.0.0`` with a mask of its own (``255.255.0.0`` or ``16``).

@@ -143,10 +143,17 @@ class Profile:
         return "\n".join(_write(self)).encode()
 
 
+# What a host has of itself, if it has it: another name is not what was meant.
+_HINTS = {
+    "hostaddr": "the host has no address: avalanche host interface add HOST --ip ADDRESS",
+    "mac": "the host has no card with a MAC: avalanche host interface add HOST --mac MAC",
+}
+
+
 def undefined(reference: Reference, attributes: Attributes, *, file: str) -> UndefinedAttribute:
     """Make the error for a reference to an attribute that has no value."""
     closest = attributes.closest(reference.name)
-    hint = (
+    hint = _HINTS.get(reference.name) or (
         f"did you mean {' or '.join(closest)}?"
         if closest
         else "set it with 'avalanche attr set', or without a database in --attrs"

@@ -15,7 +15,9 @@ from functools import cache
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
+from jinja2.sandbox import MAX_RANGE, ImmutableSandboxedEnvironment
 
 from avalanche.errors import ClusterError, ConfigError, DefinitionError
 from avalanche.groups import host_groups
@@ -57,6 +59,21 @@ class Report:
     make: Callable[[Renderer, Roster, str], Files] = field(repr=False)
 
 
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """The sandbox, which bounds ranges, bounds what grows as fast: a text or list times a number, and powers."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Multiply, or raise to a power, what cannot fill the memory."""
+        sizes = [len(value) if isinstance(value, str | list | tuple) else abs(value) for value in (left, right)]
+        if operator == "**" and max(sizes) > 1000:
+            raise SecurityError(f"{left!r} ** {right!r} is too big; 1000 is the most")
+        if not all(isinstance(value, int | float) for value in (left, right)) and sizes[0] * sizes[1] > MAX_RANGE:
+            raise SecurityError(f"a text or list of {sizes[0] * sizes[1]} items is too big; {MAX_RANGE} are the most")
+        return super().call_binop(context, operator, left, right)
+
+
 class Renderer:
     """Renders templates: ours, or those that a roll or site put in their place.
 
@@ -68,7 +85,7 @@ class Renderer:
         self._overrides = dict(overrides or {})
         self._kept: dict[str, dict[str, tuple[Mapping[str, Any], str]]] = {}
         # Nothing here is markup. The sandbox keeps a roll's template to the values it is given.
-        self._environment = ImmutableSandboxedEnvironment(
+        self._environment = _Sandbox(
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,

@@ -66,7 +66,8 @@ def why_host(host: Host, orders: Sequence[Order], moments: Sequence[Moment], *, 
             "locked", f"it is locked by {host.lock.by}{why}", f"avalanche host unlock {host.name}", host.lock.at
         )
     if host.mac is None:
-        todo = f"insert-ethers --replace {host.name}, and switch it on; or avalanche host interface"
+        by_hand = f"avalanche host interface add {host.name} --mac MAC"
+        todo = f"insert-ethers --replace {host.name}, and switch it on; or {by_hand}"
         return Standing("unknown card", "no card of it is known, so no request of it can be told from others", todo)
     if not orders:
         return _without_order(host, moments)

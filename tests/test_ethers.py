@@ -54,7 +54,7 @@ def test_a_new_machine_is_taken_and_registered_once() -> None:
         (Policy(), seen("00:00:00:00:00:00"), "mac", "nobody or of many"),
         (Policy(), seen(OTHER), "known", "it is web-0-0"),
         (Policy(), seen("52:54:00:00:00:03"), "known", "it is web-0-1, locked by mjk: disk"),
-        (Policy(), seen(kind="REQUEST"), "kind", "REQUEST: it has an address already"),
+        (Policy(), seen(kind="REQUEST"), "kind", "it has an address already"),
         (Policy(network=IPv4Network("10.1.0.0/16")), seen(relay="10.2.0.1"), "relay", "not in 10.1.0.0/16"),
         (Policy(installers=True), seen(vendor="MSFT 5.0"), "client", "its vendor class is 'MSFT 5.0'"),
         (Policy(mode="record"), seen(), "recorded", "noted, not registered"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,38 @@ def test_hosts_may_exchange_their_addresses() -> None:
     one, two = plan("host,ip\na,10.1.0.1\nb,10.1.0.2\n").added
     changed = plan("host,ip\na,10.1.0.2\nb,10.1.0.1\n", cluster=with_hosts(one, two)).changed
     assert [after.address for _, after in changed] == ["10.1.0.2", "10.1.0.1"]
+
+
+ENO1 = Interface("52:54:00:00:00:01", "10.1.0.1", "eno1", "private", module="e1000e")
+IB0 = Interface(None, "10.2.0.1", "ib0", "ib")
+
+
+@pytest.mark.parametrize(
+    ("text", "cards"),
+    [
+        ("mac,ip\na,52:54:00:00:00:01,10.1.0.9\n", (replace(ENO1, ip="10.1.0.9"), IB0)),
+        ("device,mac\na,eno1,52:54:00:00:00:09\n", (replace(ENO1, mac="52:54:00:00:00:09"), IB0)),
+        ("ip,mac\na,10.2.0.1,52:54:00:00:00:09\n", (ENO1, replace(IB0, mac="52:54:00:00:00:09"))),
+        ("ip\na,10.1.0.9\n", (replace(ENO1, ip="10.1.0.9"), IB0)),
+        ("ip,network\na,10.2.0.9,ib\n", (ENO1, replace(IB0, ip="10.2.0.9"))),
+        ("device,ip\na,ib0,10.2.0.9\na,eno2,10.1.0.2\n",
+         (ENO1, replace(IB0, ip="10.2.0.9"), Interface(None, "10.1.0.2", "eno2"))),
+        ("mac\na,52:54:00:00:00:09\n", (ENO1, IB0, Interface("52:54:00:00:00:09"))),
+    ],
+)  # fmt: skip
+def test_a_card_keeps_what_a_file_leaves_out_and_cards_that_it_does_not_name_stay(
+    text: str, cards: tuple[Interface, ...]
+) -> None:
+    before = with_hosts(Host("a", "compute", 0, 0, (ENO1, IB0), membership="Compute"))
+    (_, after), = plan(f"host,{text}", cluster=before).changed  # fmt: skip
+    assert after.interfaces == cards
+    assert plan(f"host,{text}", cluster=with_hosts(after)).same == 1
+
+
+def test_a_list_of_no_cards_takes_them_all_away() -> None:
+    before = with_hosts(Host("a", "compute", 0, 0, (ENO1, IB0), membership="Compute"))
+    (_, after), = plan("hosts: {a: {interfaces: []}}\n", "hosts.yaml", before).changed  # fmt: skip
+    assert after.interfaces == ()
 
 
 @pytest.mark.parametrize(

@@ -36,3 +36,10 @@ def test_what_is_no_network_is_one_line(text: str) -> None:
 def test_a_field_out_of_range_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ClusterError):
         Network(**{"name": "x", "addresses": parse_addresses("10.0.0.0/8"), **fields})  # type: ignore[arg-type]
+
+
+def test_a_host_has_neither_a_network_s_own_address_nor_that_of_all() -> None:
+    network = Network("x", parse_addresses("10.1.0.0/30"))
+    assert [network.has_place_for(f"10.1.0.{last}") for last in range(5)] == [False, True, True, False, False]
+    assert Network("x", parse_addresses("10.1.0.0/31")).has_place_for("10.1.0.0")
+    assert Network("x", parse_addresses("fd00::/64")).has_place_for("fd00::")

@@ -153,6 +153,16 @@ def test_a_reference_without_a_value_is_told_with_file_and_line() -> None:
         profile.check_references(Attributes.of({"hostname": "x"}))
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("hostaddr", "no address: .* --ip ADDRESS"), ("mac", "no card .* --mac MAC")]
+)
+def test_what_a_host_lacks_of_its_own_is_told_as_that(name: str, said: str) -> None:
+    text = Text((Reference(name, 7),))
+    profile = Profile("base", "el9", NODES, post=(Script((Fragment(text, 7),), "extend-base@site", 5),))
+    with pytest.raises(UndefinedAttribute, match=f"the attribute {name} has no value; the host has {said}$"):
+        profile.check_references(Attributes.of({"hostname": "x", "max": "1"}))
+
+
 def changed(old: str, new: str, count: Optional[int] = None) -> str:
     assert old in example()
     return example().replace(old, new, -1 if count is None else count)

@@ -144,6 +144,9 @@ def test_what_a_site_adds_to_hosts_is_there_verbatim() -> None:
         ("\n{{ 1 / 0 }}", 2, "division by zero"),
         ("{{ roster.__class__.__mro__ }}", 1, "unsafe"),
         ("\n\n{% include 'other' %}", 3, "other"),
+        ("\n{{ 'a' * 10 ** 9 }}", 2, "a text or list of 1000000000 items is too big"),
+        ("\n{{ [1] * 100001 }}", 2, "a text or list of 100001 items is too big"),
+        ("\n{{ 9 ** 9 ** 9 }}", 2, "is too big; 1000 is the most"),
     ],
 )
 def test_a_broken_template_is_one_line_that_says_where(template: str, line: int, why: str) -> None:

@@ -28,7 +28,14 @@ def then(stage: str, status: str, text: str = "", *, ago: float = 1.0) -> tuple[
     ("host", "orders", "moments", "state", "where", "todo"),
     [
         (replace(HOST, lock=Lock("mjk", NOW, "burns in")), [ORDER], (), "locked", "locked by mjk: burns in", "unlock"),
-        (replace(HOST, interfaces=()), [ORDER], (), "unknown card", "no card of it", "--replace compute-0-0"),
+        (
+            replace(HOST, interfaces=()),
+            [ORDER],
+            (),
+            "unknown card",
+            "no card of it",
+            "add compute-0-0 --mac MAC",
+        ),
         (HOST, [], (), "no order", "may not be installed", "avalanche order create compute-0-0"),
         (
             HOST,

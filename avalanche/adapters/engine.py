@@ -7,6 +7,7 @@ holds when it commits.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from avalanche.errors import AvalancheError, ConfigError
 BUSY_SECONDS = 10.0
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 20  # a statement may wait BUSY_SECONDS for another writer; a server that is silent longer is away
+LITTLE_SPACE = 64 << 10  # bytes; SQLite needs 32 KiB beside its file to open it
 ENGINES = ("sqlite", "mysql")
 
 Where = Path | sa.URL
@@ -169,13 +171,21 @@ def translated(where: Where) -> Iterator[None]:
     try:
         yield
     except sa.exc.DBAPIError as error:
-        kind, reason = _explained(error.orig)
+        kind, reason = _explained(error.orig, where)
         raise kind(f"{name_of(where)}: {reason}") from error
     except sa.exc.TimeoutError as error:
         raise DatabaseBusy(f"{name_of(where)}: every connection is in use; try again") from error
 
 
-def _explained(original: BaseException | None) -> tuple[type[DatabaseUnavailable], str]:
+def _is_full(folder: Path) -> bool:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < LITTLE_SPACE or (found.f_files > 0 and found.f_favail == 0)
+
+
+def _explained(original: BaseException | None, where: Where) -> tuple[type[DatabaseUnavailable], str]:
     arguments: tuple[object, ...] = getattr(original, "args", ())
     number = arguments[0] if len(arguments) == 2 else None
     if isinstance(number, int):
@@ -185,6 +195,9 @@ def _explained(original: BaseException | None) -> tuple[type[DatabaseUnavailable
         remedy = _REMEDIES.get(number)
         return DatabaseBusy if number in _BUSY else DatabaseUnavailable, f"{line}; {remedy}" if remedy else line
     text = str(original)
+    if "disk I/O error" in text and isinstance(where, Path) and _is_full(where.parent):
+        # The file that its clients share cannot grow; SQLite has no other word for that.
+        return DatabaseUnavailable, f"database or disk is full; {_SQLITE_REMEDIES['disk is full']}"
     remedy = next((remedy for sign, remedy in _SQLITE_REMEDIES.items() if sign in text), None)
     kind = DatabaseBusy if "locked" in text else DatabaseUnavailable
     return kind, f"{text}; {remedy}" if remedy else text

@@ -13,7 +13,7 @@ from avalanche.adapters import schema
 from avalanche.adapters.kindbook import Kinds
 from avalanche.adapters.transaction import chunks
 from avalanche.admission import Admission
-from avalanche.cluster import Cluster, Host, Interface, Lock
+from avalanche.cluster import Cluster, Host, Interface, Lock, locked
 from avalanche.errors import ClusterError
 from avalanche.names import check_line
 
@@ -56,10 +56,7 @@ class Hosts(Kinds):
         query = select(table.c.name, table.c.locked_by, table.c.locked_why).where(table.c.locked_at.is_not(None))
         for some in chunks(sorted(names)):
             for row in self.connection.execute(query.where(table.c.name.in_(some)).order_by(table.c.name)):
-                why = f" ({row.locked_why})" if row.locked_why else ""
-                raise ClusterError(
-                    f"{row.name} is locked by {row.locked_by}{why}; unlock it first: avalanche host unlock {row.name}"
-                )
+                raise ClusterError(locked(row.name, row.locked_by, row.locked_why or ""))
 
     # --- changing ---
 

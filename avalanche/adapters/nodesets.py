@@ -42,6 +42,8 @@ def expand_names(text: str) -> list[str]:
 def select_hosts(cluster: Cluster, texts: Sequence[str]) -> list[Host]:
     """Return the hosts that texts mean, each once: names, aliases, MACs, addresses, ``rackN``, appliances, node sets.
 
+    They come in the order of the texts, and those of one text in that of the inventory: rack by rack.
+
     Raises:
         UnknownHost: a name is nobody's; names the closest ones.
         ClusterError: a text is no node set, is too large, or names a group there is not.
@@ -115,7 +117,8 @@ def _select(cluster: Cluster, text: str) -> Iterable[Host]:
     try:
         # SQL's pattern, which Rocks' commands took, is the shell's with another sign.
         names = NodeSet(text.replace("%", "*"), resolver=GroupResolver(_Inventory(groups), illegal_chars=set("@,!&^*")))
-        return [cluster.find(str(name)) for name in names]
+        hosts = [cluster.find(str(name)) for name in names]
+        return sorted(hosts, key=lambda host: (host.rack, host.rank, host.name))
     except (NodeSetException, GroupResolverError, GroupSourceError) as error:
         raise _wrong(text, error) from None
 

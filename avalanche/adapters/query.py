@@ -7,12 +7,14 @@ statement that takes too long is ended. What is left to read are the views of vi
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,12 +43,27 @@ _WORD = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|[A-Za-z_][A-
 _FORBIDDEN_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
 
 
+def _concat(*values: str | int | None) -> str | None:
+    return None if None in values else "".join(map(str, values))
+
+
+def _number_of(address: str | None) -> int | None:
+    try:
+        return int(ipaddress.IPv4Address(address)) if address else None
+    except ValueError:
+        return None
+
+
+_ROCKS_FUNCTIONS = (("concat", -1, _concat), ("inet_aton", 1, _number_of))
+"""Functions of MySQL that people used with Rocks and SQLite has not: name, arguments (-1: any), what it does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a query found: the names of its columns, and its rows."""
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
+    rows: tuple[tuple[int | float | str | None, ...], ...]
 
 
 def run_query(where: Where, text: str, *, seconds: float = QUERY_SECONDS) -> Answer:
@@ -78,10 +95,13 @@ def query_hosts(where: Where, text: str) -> list[str]:
         DatabaseUnavailable: the database cannot be read now.
     """
     answer = run_query(where, text)
+    names: dict[str, None] = {}
     for row in answer.rows:
-        if not isinstance(row[0], str):
-            raise ClusterError(f"--query: the first column, {answer.columns[0]}, has {row[0]!r}; it must name hosts")
-    return list(dict.fromkeys(row[0] for row in answer.rows))
+        name = row[0]
+        if not isinstance(name, str):
+            raise ClusterError(f"--query: the first column, {answer.columns[0]}, has {name!r}; it must name hosts")
+        names[name] = None
+    return list(names)
 
 
 def _refused(why: str) -> ClusterError:
@@ -97,6 +117,8 @@ def _ask_sqlite(path: Path, text: str, seconds: float) -> Answer:
             raise sa.exc.DBAPIError(None, None, error) from error
     with closing(connection):
         connection.execute("PRAGMA query_only = ON")
+        for name, count, function in _ROCKS_FUNCTIONS:
+            connection.create_function(name, count, function, deterministic=True)
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_LENGTH)
         connection.set_authorizer(_authorize)
         connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
@@ -109,7 +131,7 @@ def _ask_sqlite(path: Path, text: str, seconds: float) -> Answer:
             if "prohibited" in str(error) or "authorized" in str(error):
                 raise _refused(str(error)) from None
             raise ClusterError(f"--query: {error}") from None
-        return Answer(tuple(column[0] for column in cursor.description), tuple(rows))
+        return _answer(cursor.description, rows)
 
 
 def _authorize(action: int, first: str | None, second: str | None, _database: str | None, source: str | None) -> int:
@@ -136,14 +158,29 @@ def _ask_mariadb(where: sa.URL, text: str, seconds: float) -> Answer:
             try:
                 raw.execute(_WORD.sub(_lowered, text))
                 rows = raw.fetchall()
-                columns = tuple(column[0] for column in raw.description)
+                description = raw.description
             except Exception as error:
                 raise _explained(error, seconds) from None
             finally:
                 raw.close()
-        return Answer(columns, tuple(tuple(row) for row in rows))
+        return _answer(description, rows)
     finally:
         engine.dispose()
+
+
+def _answer(description: Sequence[Sequence[Any]], rows: Iterable[Sequence[Any]]) -> Answer:
+    """Either engine's answer in the same values: numbers and texts."""
+    return Answer(tuple(str(column[0]) for column in description), tuple(tuple(map(_plain, row)) for row in rows))
+
+
+def _plain(value: Any) -> int | float | str | None:
+    if isinstance(value, Decimal):  # MariaDB's sums and means
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if value is None or isinstance(value, int | float | str):
+        return value
+    return str(value)  # moments and times
 
 
 def _lowered(word: re.Match[str]) -> str:

@@ -58,6 +58,9 @@ def _complete(parser: argparse.ArgumentParser) -> None:
     """Answer a shell that wants to complete a word, and end; see docs/decisions/0082."""
     import argcomplete
 
+    from avalanche.cli.completion import give_completers
+
+    give_completers(parser)
     argcomplete.autocomplete(parser)
 
 

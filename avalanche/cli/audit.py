@@ -33,4 +33,7 @@ def _run(arguments: argparse.Namespace) -> None:
         }
         for entry in found
     ]
-    print_rows(arguments, rows, ("at", "author", "action", "subject", "detail"), none="nothing was changed yet")
+    about = [f"of {arguments.subject!r}"] if arguments.subject else []
+    about += [f"by {arguments.author!r}"] if arguments.author else []
+    none = f"no change {' '.join(about)} is on record" if about else "nothing was changed yet"
+    print_rows(arguments, rows, ("at", "author", "action", "subject", "detail"), none=none)

@@ -133,7 +133,7 @@ def print_rows(
     if not rows:
         print(none, file=sys.stderr)
         return
-    lines = [[visible(name).upper().replace("_", " ") for name in heads or columns]]
+    lines = [[visible(name).upper() for name in heads or [name.replace("_", " ") for name in columns]]]
     lines += [[_cell(row[name]) for name in columns] for row in rows]
     widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
     for line in lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from avalanche.adapters.files import write_whole
@@ -67,12 +68,25 @@ def _query(arguments: argparse.Namespace) -> None:
     with opened_database(arguments) as database:
         answer = run_query(database.where, arguments.select)
     if arguments.json:
-        print_json([dict(zip(answer.columns, row, strict=True)) for row in answer.rows])
+        keys = _keys(answer.columns)
+        print_json([dict(zip(keys, row, strict=True)) for row in answer.rows])
         return
     # Columns may share a name, so they are told apart by their place.
     names = [f"{name}\0{place}" for place, name in enumerate(answer.columns)]
     rows = [dict(zip(names, row, strict=True)) for row in answer.rows]
     print_rows(arguments, rows, names, none="no row", heads=answer.columns)
+
+
+def _keys(columns: Sequence[str]) -> list[str]:
+    """Columns may share a name, keys may not: the second ``Name`` is ``Name_2``."""
+    keys: list[str] = []
+    for column in columns:
+        key, number = column, 1
+        while key in keys:
+            number += 1
+            key = f"{column}_{number}"
+        keys.append(key)
+    return keys
 
 
 def _backup(arguments: argparse.Namespace) -> None:

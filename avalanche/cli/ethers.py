@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ipaddress
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -17,28 +16,33 @@ from avalanche.errors import AvalancheError, ClusterError, ConfigError
 
 if TYPE_CHECKING:
     from avalanche.adapters.database import Database, Transaction
-    from avalanche.adapters.observer import Observer
     from avalanche.adapters.plugins import Plugins
     from avalanche.adapters.registrar import Generations, Registrar
     from avalanche.adapters.state import State
-    from avalanche.allotment import Wanted
-    from avalanche.cli.ethers_session import Result, Session, Sources
-    from avalanche.cluster import Cluster, Host, Membership
+    from avalanche.cli.ethers_session import Result, Session
+    from avalanche.cli.ethers_sources import Sources
+    from avalanche.cluster import Cluster, Host
     from avalanche.config import Config
-    from avalanche.ethers import Policy
-    from avalanche.network import Network
 
 LOOK_SECONDS = 1.0
 """How old what is known of the rolls may be when an order is made."""
-PRIVATE = "private"
-"""Rocks' name of the network that hosts install in."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program ``insert-ethers``."""
     from avalanche.cli import main as avalanche
 
+    if "_ARGCOMPLETE" in os.environ:
+        _complete_as_avalanche(os.environ)
     return avalanche(["ethers", *(sys.argv[1:] if argv is None else argv)])
+
+
+def _complete_as_avalanche(environment: MutableMapping[str, str]) -> None:
+    """Let the shell that completes ``insert-ethers ...`` have the words of ``avalanche ethers ...``."""
+    line = environment.get("COMP_LINE", "")
+    ours = f"avalanche ethers {line.partition(' ')[2]}"
+    point = int(environment.get("COMP_POINT", len(line)))
+    environment.update(COMP_LINE=ours, COMP_POINT=str(point + len(ours) - len(line)))
 
 
 def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
@@ -103,6 +107,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what contradicts itself before anything is opened."""
+    from avalanche.cli.ethers_choices import has_screen
+
     one = [name for name in ("hostname", "ipaddr", "rank", "replace") if getattr(arguments, name) is not None]
     if one and arguments.count not in (None, 1):
         raise ConfigError(f"--{one[0]} is for one host, --count {arguments.count} for several")
@@ -116,17 +122,11 @@ def _check(arguments: argparse.Namespace) -> None:
     given = [name for name in places if getattr(arguments, name) is not None]
     if arguments.replace and given:
         raise ConfigError(f"--replace keeps the host's name, place and address: leave --{given[0]} out")
-    if arguments.staticip and not _has_screen(arguments) and arguments.ipaddr is None:
+    if arguments.staticip and not has_screen(arguments) and arguments.ipaddr is None:
         raise ConfigError("--staticip asks for addresses, which takes a terminal; without one say --ipaddr ADDRESS")
     listed = any(source.startswith("list:") for source in arguments.source)
     if arguments.until and arguments.count is None and not listed:
         raise ConfigError("--until needs to know of how many: --count N, or a list (--source list:FILE)")
-
-
-def _has_screen(arguments: argparse.Namespace) -> bool:
-    if arguments.batch or arguments.json or "list:-" in arguments.source:
-        return False
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 # --- the short ones ---
@@ -137,7 +137,7 @@ def _update(arguments: argparse.Namespace, plugins: Plugins) -> int:
 
 
 def _remove(arguments: argparse.Namespace, database: Database, plugins: Plugins) -> int:
-    from avalanche.cli.ethers_session import facts_of
+    from avalanche.cli.ethers_telling import facts_of
 
     def work(transaction: Transaction) -> Host:
         host = transaction.cluster().host(arguments.remove)
@@ -169,12 +169,14 @@ def _hooks(arguments: argparse.Namespace, plugins: Plugins, events: Sequence[str
 
 def _register(arguments: argparse.Namespace, state: State, config: Config, database: Database, plugins: Plugins) -> int:
     from avalanche.adapters.registrar import Registrar, Terms
+    from avalanche.cli.ethers_choices import membership_of, network_of, wanted_of
+    from avalanche.cli.ethers_sources import open_sources
 
     with database.snapshot() as transaction:
         cluster = transaction.cluster()
-    membership = _membership(arguments, cluster)
-    network = _network(arguments, cluster)
-    wanted = _wanted(arguments, config, membership, network)
+    membership = membership_of(arguments, cluster)
+    network = network_of(arguments, cluster)
+    wanted = wanted_of(arguments, config, membership, network)
     registrar = Registrar(
         database,
         wanted,
@@ -189,7 +191,7 @@ def _register(arguments: argparse.Namespace, state: State, config: Config, datab
     if not arguments.record_only:
         _check_ready(registrar)
     with ExitStack() as stack:
-        sources = _sources(arguments, network)
+        sources = open_sources(arguments.source, arguments.interface, network)
         stack.callback(sources.close)
         result = asyncio.run(_session(arguments, database, registrar, plugins, sources))
     if result.failed:
@@ -201,14 +203,16 @@ def _register(arguments: argparse.Namespace, state: State, config: Config, datab
 async def _session(
     arguments: argparse.Namespace, database: Database, registrar: Registrar, plugins: Plugins, sources: Sources
 ) -> Result:
-    from avalanche.cli.ethers_session import Session, Until
+    from avalanche.cli.ethers_choices import has_screen, policy_of
+    from avalanche.cli.ethers_goal import Until
+    from avalanche.cli.ethers_session import Session
     from avalanche.cli.ethers_views import JsonView, LineView, View
     from avalanche.ethers import Ethers
 
     def make(view: View) -> Session:
-        stage = arguments.until or (None if _has_screen(arguments) else "registered")
+        stage = arguments.until or (None if has_screen(arguments) else "registered")
         return Session(
-            ethers=Ethers(_policy(arguments, sources.observers, registrar.wanted)),
+            ethers=Ethers(policy_of(arguments, sources.observers, registrar.wanted)),
             registrar=registrar,
             plugins=plugins,
             database=database,
@@ -222,7 +226,7 @@ async def _session(
             is_batch=arguments.batch,
         )
 
-    if not _has_screen(arguments):
+    if not has_screen(arguments):
         return await make(JsonView() if arguments.json else LineView()).run()
     from avalanche.cli.ethers_screen import Screen
 
@@ -256,86 +260,6 @@ def _check_ready(registrar: Registrar) -> None:
         raise ClusterError(f"{error}; mend it, or register without install orders: --no-order") from error
 
 
-def _membership(arguments: argparse.Namespace, cluster: Cluster) -> Membership:
-    if arguments.membership is not None:
-        return cluster.membership(arguments.membership)
-    if arguments.replace:
-        return cluster.membership(cluster.host(arguments.replace).membership)
-    offered = sorted((one for one in cluster.memberships.values() if one.public), key=lambda one: one.name)
-    if len(offered) == 1:
-        return offered[0]
-    names = [one.name for one in offered]
-    if not _has_screen(arguments) or not offered:
-        raise ConfigError(f"say what the new hosts are: --membership NAME, one of: {', '.join(names) or 'none yet'}")
-    return offered[_choose("What are the new hosts?", names)]
-
-
-def _choose(question: str, choices: Sequence[str]) -> int:
-    print(question)
-    for number, choice in enumerate(choices, 1):
-        print(f"  {number}  {choice}")
-    while True:
-        try:
-            answer = input("number: ").strip()
-        except EOFError:
-            raise ConfigError("nothing was chosen") from None
-        if answer.isdecimal() and 1 <= int(answer) <= len(choices):
-            return int(answer) - 1
-
-
-def _network(arguments: argparse.Namespace, cluster: Cluster) -> Network | None:
-    if arguments.network is not None:
-        found = cluster.network(arguments.network)
-    elif PRIVATE in cluster.networks:
-        found = cluster.networks[PRIVATE]
-    elif len(cluster.networks) == 1:
-        found = next(iter(cluster.networks.values()))
-    elif arguments.record_only or arguments.replace:
-        return None
-    elif not cluster.networks:
-        raise ConfigError(
-            f"there is no network to give addresses from: avalanche network add {PRIVATE} --subnet 10.1.0.0/16"
-        )
-    else:
-        raise ConfigError(f"say where addresses come from: --network, one of: {', '.join(cluster.networks)}")
-    if not isinstance(found.addresses, ipaddress.IPv4Network):
-        raise ConfigError(f"network {found.name} is {found.addresses}; DHCP gives IPv4: name another --network")
-    return found
-
-
-def _wanted(arguments: argparse.Namespace, config: Config, membership: Membership, network: Network | None) -> Wanted:
-    from avalanche.allotment import Wanted, parse_ranges
-
-    addresses = network.addresses if network is not None else None
-    assert addresses is None or isinstance(addresses, ipaddress.IPv4Network)
-    return Wanted(
-        membership=membership.name,
-        basename=arguments.basename or membership.appliance,
-        rack=arguments.rack,
-        rank=arguments.rank,
-        per_rack=arguments.per_rack,
-        hostname=arguments.hostname,
-        address=arguments.ipaddr,
-        network=addresses,
-        base=arguments.baseip,
-        increment=arguments.inc,
-        reserved=parse_ranges([*arguments.pool, *config.dhcp.pools]),
-    )
-
-
-def _policy(arguments: argparse.Namespace, observers: Sequence[Observer], wanted: Wanted) -> Policy:
-    from avalanche.ethers import Policy
-
-    names = [*arguments.interface, *(observer.interface for observer in observers)]
-    return Policy(
-        mode="record" if arguments.record_only else "ordered" if arguments.ordered else "parallel",
-        interfaces=frozenset(names),
-        network=wanted.network,
-        installers=arguments.installers,
-        count=arguments.count,
-    )
-
-
 def _generations(state: State, config: Config) -> Generations:
     """What says from which generation a host would be installed, and that it can be."""
     from avalanche.adapters.distributions import Distributions
@@ -358,48 +282,3 @@ def _generations(state: State, config: Config) -> Generations:
         return generation.id
 
     return generation_of
-
-
-# --- sources ---
-
-
-def _sources(arguments: argparse.Namespace, network: Network | None) -> Sources:
-    from pathlib import Path
-
-    from avalanche.adapters.observer import Observer
-    from avalanche.adapters.tail import Tail
-    from avalanche.cli.ethers_session import Sources, parse_list
-    from avalanche.dhcplogs import LOG_FORMATS
-
-    observers, logs, listed = [], [], []
-    try:
-        for source in arguments.source or ["observer"]:
-            kind, _, where = source.partition(":")
-            if source == "observer":
-                observers += [Observer(name) for name in arguments.interface or _interfaces(network)]
-            elif kind in LOG_FORMATS and where:
-                logs.append((Tail(Path(where)), LOG_FORMATS[kind]))
-            elif kind == "list" and where:
-                text = sys.stdin.read() if where == "-" else Path(where).read_text(encoding="utf-8", errors="replace")
-                listed += parse_list(text, file="standard input" if where == "-" else where, at=time.time())
-            elif source != "none":
-                known = ", ".join(["observer", "none", *(f"{name}:LOG" for name in LOG_FORMATS), "list:FILE"])
-                raise ConfigError(f"{source!r} is no source of sightings; there are: {known}")
-    except BaseException:
-        Sources(observers, logs).close()
-        raise
-    return Sources(observers, logs, listed)
-
-
-def _interfaces(network: Network | None) -> list[str]:
-    from avalanche.adapters.observer import interfaces_in
-
-    if network is None:
-        raise ConfigError("say where to watch: --interface NAME")
-    assert isinstance(network.addresses, ipaddress.IPv4Network)
-    found = interfaces_in(network.addresses)
-    if not found:
-        raise ConfigError(
-            f"no interface of this machine has an address in {network.addresses}; say where to watch: --interface NAME"
-        )
-    return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from avalanche.cli.common import Nouns, add_noun, print_json, state_of
 from avalanche.cli.sources import Source, add_source_command, read_attributes, source_of
 from avalanche.cluster import free_attributes
-from avalanche.errors import GraphError
+from avalanche.errors import ConfigError, GraphError
 
 if TYPE_CHECKING:
     from avalanche.explain import Decision, Explainer, Mention, NodeAnswer, OrderAnswer, PackageAnswer, Step
@@ -186,6 +186,10 @@ def _decision_facts(decision: Decision) -> dict[str, Any]:
     return {"condition": decision.when or None, "holds": decision.holds, "values": dict(decision.values)}
 
 
+_FORMATS = {"": "svg", ".svg": "svg", ".dot": "dot", ".gv": "dot"}
+"""What a drawing is written as, by the end of its file's name."""
+
+
 def _draw(arguments: argparse.Namespace) -> None:
     from avalanche.drawing import Drawing
 
@@ -194,7 +198,9 @@ def _draw(arguments: argparse.Namespace) -> None:
     traversal = rolls.graph.traverse(source.root, source.attributes) if source.root else None
     drawing = Drawing(rolls, traversal, orders=arguments.orders)
     output: Path | None = arguments.output
-    chosen = arguments.format or ("dot" if output is not None and output.suffix in (".dot", ".gv") else "svg")
+    chosen = arguments.format or _FORMATS.get(output.suffix if output is not None else ".svg")
+    if chosen is None:
+        raise ConfigError(f"{output}: a drawing is .svg or .dot; dot -Tpng makes others of the latter")
     text = drawing.to_dot() if chosen == "dot" else drawing.to_svg()
     if output is None:
         print(text, end="")

@@ -119,7 +119,7 @@ def _add(arguments: argparse.Namespace) -> None:
     with opened_database(arguments) as database, database.transaction() as transaction:
         added = transaction.add_hosts(hosts)
     if len(added) == 1:
-        print_facts(arguments, _facts(added[0]))
+        print_facts(arguments, _facts(added[0]) if arguments.json else _told(added[0]))
     else:
         print_rows(arguments, [_row(host) for host in added], COLUMNS, none="")
 
@@ -130,7 +130,8 @@ def _list(arguments: argparse.Namespace) -> None:
         with database.snapshot() as transaction:
             cluster = transaction.cluster()
         rows = [_row(host) for host in selected(arguments, database, cluster)]
-    print_rows(arguments, rows, COLUMNS, none="no host; add one: avalanche host add HOST --mac MAC --ip ADDRESS")
+    none = "no host; add one: avalanche host add HOST --mac MAC --ip ADDRESS"
+    print_rows(arguments, rows, COLUMNS, none=none if not cluster.hosts else "no host is selected")
 
 
 def _show(arguments: argparse.Namespace) -> None:
@@ -146,13 +147,11 @@ def _show(arguments: argparse.Namespace) -> None:
     now = time.time()
     found = []
     for host in hosts:
-        facts = _facts(host)
+        mine = [(order.id, order.state(now)) for order in orders[host.name]]
         if arguments.json:
-            facts["orders"] = [{"order": order.id, "state": order.state(now)} for order in orders[host.name]]
+            found.append(_facts(host) | {"orders": [{"order": order, "state": state} for order, state in mine]})
         else:
-            facts["interfaces"] = [interface.text(card) for card in host.interfaces]
-            facts["orders"] = [f"{order.id} {order.state(now)}" for order in orders[host.name]]
-        found.append(facts)
+            found.append(_told(host) | {"orders": [f"{order} {state}" for order, state in mine]})
     if len(found) > 1 and arguments.json:
         print_json(found)
         return
@@ -281,4 +280,13 @@ def _facts(host: Host) -> dict[str, Any]:
         "aliases": list(host.aliases),
         "interfaces": [interface.facts(card) for card in host.interfaces],
         "lock": {"by": host.lock.by, "at": when(host.lock.at), "why": host.lock.why} if host.lock else None,
+    }
+
+
+def _told(host: Host) -> dict[str, Any]:
+    """A host's facts for a person: each on one line."""
+    lock = host.lock
+    return _facts(host) | {
+        "interfaces": [interface.text(card) for card in host.interfaces],
+        "lock": " ".join(filter(None, (when(lock.at), lock.by, lock.why))) if lock is not None else None,
     }

@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from avalanche.cli.common import (
@@ -20,6 +21,7 @@ from avalanche.cli.common import (
     when,
 )
 from avalanche.cli.selection import add_hosts, check_selection, selected
+from avalanche.cluster import check_unlocked
 from avalanche.errors import ClusterError
 from avalanche.orders import PLANES, Order
 
@@ -101,13 +103,18 @@ def create_orders(
     with opened_database(arguments) as database:
         with database.snapshot() as transaction:
             cluster = transaction.cluster()
-        orders = []
+        wanted = []
         for name in names:
+            # What costs nothing to see is said before anything is compiled.
+            check_unlocked(cluster.host(name))
+            wanted.append(Order(secrets.token_hex(8), name, "", plane, now, now + seconds, attempts))
+        orders = []
+        for order in wanted:
             # Whatever is wrong with a host's profile or packages is said here, before any host starts.
-            attributes, compiled = planner.profile_of(cluster, name)
+            attributes, compiled = planner.profile_of(cluster, order.host)
             generation = distributions.current(attributes["distribution"])
             planner.closure(generation.id, compiled.profile)
-            orders.append(Order(secrets.token_hex(8), name, generation.id, plane, now, now + seconds, attempts))
+            orders.append(replace(order, generation=generation.id))
         with database.transaction() as transaction:
             for order in orders:
                 orderbook.add_order(transaction, order, now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +188,45 @@ def test_a_full_disk_is_one_clear_line_and_leaves_the_old_content(database: Data
         transaction.set_attribute(Setting("global", "", "a", "x" * 60_000))
     with database.snapshot() as transaction:
         assert transaction.cluster().settings == ()
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from avalanche.adapters.database import Database, DatabaseUnavailable
+disk = Path(sys.argv[1])
+with (disk / "filler").open("wb", buffering=0) as filler:
+    try:
+        while filler.write(b"x" * 4096):
+            pass
+    except OSError:
+        pass
+try:
+    with Database.open(disk / "avalanche.db").snapshot() as transaction:
+        transaction.hosts()
+except DatabaseUnavailable as error:
+    print(error)
+(disk / "filler").unlink()
+with Database.open(disk / "avalanche.db").snapshot() as transaction:
+    print(*transaction.hosts())
+"""
+
+
+@pytest.mark.parametrize("where", ["sqlite"], indirect=True)
+def test_who_opens_it_on_a_full_file_system_is_told_so(database: Database, tmp_path: Path) -> None:
+    add(database, host())
+    database.close()
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = f'mount -t tmpfs -o size=2m none {disk} && cp {database.where} {disk}/avalanche.db && exec "$@"'
+    child = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", sys.executable, "-c", OPEN, disk],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert child.stdout.splitlines() == [
+        f"{disk}/avalanche.db: database or disk is full; free space on its file system",
+        "compute-0-0",
+    ]
 
 
 @pytest.mark.parametrize("where", ["sqlite"], indirect=True)

@@ -80,6 +80,9 @@ QUERIES: list[tuple[str, list[tuple[object, ...]]]] = [
     ("select attr, value, shadow from attributes where attr='root_password'", [("root_password", None, None)]),
     ("select value from vattributes where attr='root_password'", [(None,)]),
     ("select n.name from boot b join nodes n on n.id = b.node where b.action = 'install'", []),
+    ("select concat(name, '.local') from nodes where inet_aton(ip) between inet_aton('10.1.0.2') and 167837999",
+     [("compute-1-1.local",)]),
+    ("select concat(name, ip) from nodes where name='nfs-1-0'", [(None,)]),
     ("with r(rack) as (select 1) select name from nodes where rack in (select rack from r) and name like 'nfs%';",
      [("nfs-1-0",)]),
 ]  # fmt: skip

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from avalanche.adapters.state import State
 from lab.mariadb import PASSWORD, USER, MariaDB
@@ -95,29 +91,9 @@ def test_a_query_prints_what_it_found(engine_state: State) -> None:
         "compute-0-1  0        compute-0-1",
     ]
     assert facts("database", "query", "select count(*) as hosts from nodes") == [{"hosts": 2}]
-
-
-@pytest.mark.usefixtures("state")
-def test_the_shell_completes_commands_and_hosts() -> None:
-    avalanche("host", "add", "compute-0-[0-1]")
-
-    def complete(line: str) -> list[str]:
-        script = "import os, sys; os.dup2(1, 8); from avalanche.cli import main; main()"  # the shell reads descriptor 8
-        environment = {
-            "_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n",
-            "_ARGCOMPLETE_STDOUT_FILENAME": "/dev/stdout",
-        }  # fmt: skip
-        import os
-
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return sorted(word.strip() for word in done.stdout.split("\n") if word.strip())
-
-    assert complete("avalanche memb") == ["membership"]
-    assert complete("avalanche host show compute-0-") == ["compute-0-0", "compute-0-1"]
-    assert "@rack0" in complete("avalanche host show @r")
+    query = "select n.name, m.name, sum(n.rank) as of_ranks, avg(n.rank) as mean, x'61ff' as bytes from nodes n "
+    query += "join memberships m on n.membership = m.id where n.rank = 1 group by n.name, m.name"
+    row = {key.lower(): value for key, value in facts("database", "query", query)[0].items()}
+    assert row == {"name": "compute-0-1", "name_2": "Compute", "of_ranks": 1, "mean": 1, "bytes": "a\\xff"}
+    assert "OF_RANKS" in avalanche("database", "query", query)
+    assert facts("database", "query", "select current_timestamp as now") != []

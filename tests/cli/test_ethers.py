@@ -12,6 +12,7 @@ import pytest
 from avalanche.adapters.database import Database
 from avalanche.adapters.sightings import note_sightings
 from avalanche.adapters.state import State
+from avalanche.cli import ethers_session
 from avalanche.ethers import Sighting, Verdict
 from tests.frontend.rig import Result, avalanche, run
 
@@ -70,6 +71,13 @@ def test_a_second_run_of_a_list_registers_only_who_is_missing(tmp_path: Path) ->
     assert result.status == 0, result
     assert [row["host"] for row in stream(result, "registered")] == ["compute-0-2"]
     assert [row["verdict"] for row in stream(result, "packet")] == ["known", "known", "taken"]
+
+
+def test_a_machine_that_a_list_names_twice_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ethers_session, "AT_ONCE", 1)  # so that the last one is registered in a later transaction
+    result = ethers("--source", listed(tmp_path, 1, 2, 3, 3), "--json")
+    assert result.status == 0, result
+    assert len(stream(result, "registered")) == len(hosts()) == 3
 
 
 def test_rocks_options_say_who_and_where(tmp_path: Path) -> None:

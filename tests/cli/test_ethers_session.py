@@ -38,6 +38,26 @@ def wait(out: Path, what: str, count: int = 1) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize(("options", "status"), [((), 0), (("--count", "2"), 1)])
+def test_a_run_that_is_ended_from_outside_has_failed_if_it_waits_for_a_number(
+    state: State, tmp_path: Path, options: tuple[str, ...], status: int
+) -> None:
+    avalanche("network", "add", "private", "--subnet", "10.1.0.0/16")
+    out, err = tmp_path / "out", tmp_path / "err"
+    command = [sys.executable, "-m", "avalanche", "ethers", "--state", state.root, "--source", "none", "--json"]
+    with out.open("w") as output, err.open("w") as errors:
+        process = subprocess.Popen([*command, *options], stdout=output, stderr=errors)
+    try:
+        wait(out, '"event": "start"')
+        process.terminate()
+        assert process.wait(timeout=60) == status
+    finally:
+        process.kill()
+        process.wait()
+    failed = ["0 of 2 hosts came; ended by SIGTERM"] if status else []
+    assert rows(out)[-1]["failed"] == err.read_text().splitlines() == failed
+
+
 def test_a_database_that_goes_away_and_comes_back_costs_time_and_no_machine(
     state: State, tmp_path: Path, server: MariaDB
 ) -> None:

@@ -91,8 +91,10 @@ def test_a_drawing_is_printed_or_written(roll: Path, tmp_path: Path) -> None:
     assert avalanche("graph", "draw", "--roll", roll, "--format", "dot", "--orders").startswith("digraph ")
     assert avalanche("graph", "draw", *source, "--output", tmp_path / "graph.dot") == ""
     assert (tmp_path / "graph.dot").read_text().startswith("digraph ")
-    result = run("graph", "draw", *source, "--output", tmp_path / "nowhere" / "graph.svg")
-    assert (result.status, result.err.count("\n")) == (1, 1)
+    for name in ("nowhere/graph.svg", "graph.png"):
+        result = run("graph", "draw", *source, "--output", tmp_path / name)
+        assert (result.status, result.out, result.err.count("\n")) == (1, "", 1)
+    assert not (tmp_path / "graph.png").exists()
 
 
 def test_two_profiles_are_compared_like_files(roll: Path, tmp_path: Path) -> None:

@@ -45,6 +45,34 @@ memberships.name = 'Compute'"""
     ]
 
 
+def test_a_selection_comes_rack_by_rack_and_an_empty_one_is_called_so() -> None:
+    for rack in (0, 1, 10):
+        avalanche("host", "add", f"compute-{rack}-[0-10]")
+    everybody = [f"compute-{rack}-{rank}" for rack in (0, 1, 10) for rank in range(11)]
+    assert hosts() == hosts("@all") == hosts("*") == hosts("@compute!@rack7") == everybody
+    assert run("host", "list", "@rack7").err == "no host is selected\n"
+
+
+def test_a_host_is_shown_on_one_line_a_fact() -> None:
+    added = avalanche("host", "add", "compute-0-0", "--mac", "52:54:00:00:00:01", "--ip", "10.1.1.1")
+    avalanche("host", "lock", "compute-0-0", "--reason", "look at it")
+    shown = avalanche("host", "show", "compute-0-0")
+    for text in (added, shown):
+        assert "interfaces     52:54:00:00:00:01 10.1.1.1\n" in text
+        assert "{" not in text
+    assert shown.split("lock ")[1].split("\n")[0].endswith(" look at it")
+
+
+def test_a_command_to_copy_holds_no_word_that_a_shell_would_read() -> None:
+    said = run("host", "show", "$(reboot); x").err
+    assert said == "no host is called '$(reboot); x'; add it: avalanche host add NAME --mac MAC --ip ADDRESS\n"
+
+
+def test_who_asks_for_the_changes_of_somebody_is_told_of_nobody_else_s() -> None:
+    assert run("audit", "compute-9-9").err == "no change of 'compute-9-9' is on record\n"
+    assert run("audit", "compute-9-9", "--author", "x").err == "no change of 'compute-9-9' by 'x' is on record\n"
+
+
 def test_a_renamed_host_keeps_what_is_its_own() -> None:
     avalanche("host", "add", "compute-0-0", "--mac", "52:54:00:00:00:01", "--ip", "10.1.1.1", "--alias", "c0")
     avalanche("attr", "set", "color", "red", "--host", "c0")
@@ -56,7 +84,7 @@ def test_a_renamed_host_keeps_what_is_its_own() -> None:
     assert run("host", "show", "compute-0-0").status == 1
 
 
-def test_a_locked_host_refuses_changes_and_orders_until_it_is_unlocked() -> None:
+def test_a_locked_host_refuses_changes_and_orders_until_it_is_unlocked(tmp_path: Path) -> None:
     avalanche("host", "add", "compute-0-[0-2]")
     avalanche("host", "lock", "compute-0-1", "--reason", "disk being copied")
     for command in (
@@ -72,6 +100,9 @@ def test_a_locked_host_refuses_changes_and_orders_until_it_is_unlocked() -> None
         assert (result.status, result.err.count("\n")) == (1, 1), command
         assert "compute-0-1 is locked by " in result.err
         assert "(disk being copied); unlock it first: avalanche host unlock compute-0-1" in result.err
+    file = tmp_path / "hosts.csv"
+    file.write_text("host,rack\ncompute-0-0,1\ncompute-0-1,1\n")
+    assert f"{file}:3: compute-0-1 is locked by " in run("host", "import", file).err
     assert {row["rack"] for row in facts("host", "list")} == {0}
     assert facts("order", "list") == []
     assert facts("host", "show", "compute-0-1")["lock"]["why"] == "disk being copied"
@@ -177,6 +208,9 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("host", "add", "compute"), "an appliance is called so"),
     (("host", "add", "Compute-0-0"), "at most 63 of a-z"),
     (("host", "add", "12"), "reads as a number"),
+    (("host", "add", "0x10"), "reads as a number"),
+    (("host", "add", "x", "--ip", "0.0.0.0"), "0.0.0.0 is the address of nobody or of many"),
+    (("host", "add", "x", "--ip", "224.0.0.1"), "224.0.0.1 is the address of nobody or of many"),
     (("host", "add", "x" * 64), "at most 63"),
     (("host", "add", "a[0-1]", "--ip", "10.1.1.1"), "is 2 hosts; a MAC, an address or an alias belongs to one"),
     (("host", "add", "x", "--rack", "-1"), "rack is from 0"),
