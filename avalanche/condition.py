@@ -84,11 +84,16 @@ class Condition:
         return frozenset[str]().union(*(clause.names for clause in self.clauses)) if self.clauses else _NOTHING
 
     def holds(self, attributes: Values) -> bool:
-        return not self.clauses or all(clause.holds(attributes) for clause in self.clauses)
+        for clause in self.clauses:
+            if not clause.holds(attributes):
+                return False
+        return True
 
     def __and__(self, other: Condition) -> Condition:
         if not other.clauses:
             return self
+        if not self.clauses:
+            return other
         return Condition((*self.clauses, *other.clauses))
 
     def __str__(self) -> str:
@@ -117,16 +122,21 @@ def parse_when(element: Element) -> Condition:
     for name in LISTS:
         listed = element.get(name)
         if listed is not None:
-            values = tuple(item.strip() for item in listed.split(",") if item.strip())
-            if not values:
+            clause = _one_of(name, listed)
+            if not clause.values:
                 raise ConditionError(
                     f"{name}= names no value; leave it out or list some", file=element.file, line=element.line
                 )
-            found &= Condition((OneOf(name, values),))
+            found &= Condition((clause,))
     text = element.get("cond")
     if text is not None:
         found &= parse_condition(text, file=element.file, line=element.line)
     return found
+
+
+@lru_cache(maxsize=1024)
+def _one_of(name: str, listed: str) -> OneOf:
+    return OneOf(name, tuple(item.strip() for item in listed.split(",") if item.strip()))
 
 
 def parse_condition(text: str, *, file: str, line: int) -> Condition:
@@ -233,6 +243,10 @@ class _Compiler:
             if isinstance(op, ast.Is | ast.IsNot) and not singleton:
                 raise ConditionError("'is' compares with None, True or False only; use ==")
 
+        if len(tests) == 1:
+            (left, right), (single,) = parts, tests
+            return lambda values: single(left(values), right(values))
+
         def evaluate(values: Values) -> bool:
             found = [part(values) for part in parts]
             return all(test(*pair) for test, pair in zip(tests, pairwise(found), strict=True))
@@ -264,6 +278,7 @@ def looks_like(text: str) -> str:
     return "version" if _version(text) is not None else "word"
 
 
+@lru_cache(maxsize=4096)
 def _typed(text: str) -> Value:
     word = WORDS.get(text.lower())
     if word is not None:

@@ -24,7 +24,7 @@ from avalanche.remark import Remark
 MAX_SIZE = 1 << 20  # bytes of a node file
 
 # Most node files hold nothing to expand, and need no second tree.
-_EXPANDS = re.compile(rb"<(?:include|sinclude|eval|var|copy)\b|\binclude\s*=")
+_EXPANDS = re.compile(rb"<(?:include|sinclude|eval|var|copy)\b|include\s*=")
 
 
 @dataclass(frozen=True)

@@ -77,19 +77,19 @@ class Profile:
 
     def __post_init__(self) -> None:
         for value in (self.root, self.release):
-            require(NODE.fullmatch(value), f"{value!r} is no name of a root node or release")
+            require(NODE.fullmatch(value), "{!r} is no name of a root node or release", value)
         others = (*self.pre, *self.boot_pre, *self.boot_post)
         require(all(script.chroot for script in others), "chroot is a property of <post> only")
         files = {node.name: node.file for node in self.nodes}
         require(len(files) == len(self.nodes), "a node is named twice")
         sections: tuple[Section, ...] = (*self.comments, *self.commands, *self.packages, *self.scripts)
         for section in sections:
-            require(
-                section.node in files, f"a section names the node {section.node!r}, which the profile does not list"
-            )
+            known = section.node in files
+            require(known, "a section names the node {!r}, which the profile does not list", section.node)
             require(section.line >= 1, "lines are counted from 1")
         for package in self.packages:
-            require(package.file == files[package.node], f"package {package.name} names another file than its node")
+            same = package.file == files[package.node]
+            require(same, "package {} names another file than its node", package.name)
 
     @property
     def scripts(self) -> tuple[Script, ...]:
@@ -123,10 +123,12 @@ class Profile:
         """Yield every attribute reference with the name of its node, in order of effect."""
         texts: tuple[Union[Comment, Command], ...] = (*self.comments, *self.commands)
         for section in texts:
-            yield from ((section.node, reference) for reference in section.text.references)
+            for reference in section.text.references:
+                yield section.node, reference
         for script in self.scripts:
             for text in script.texts:
-                yield from ((script.node, reference) for reference in text.references)
+                for reference in text.references:
+                    yield script.node, reference
 
     def check_references(self, attributes: Attributes) -> None:
         """Make sure that every attribute the profile refers to has a value.
@@ -221,8 +223,8 @@ def _mixed(text: Text) -> str:
         if isinstance(part, str):
             written.append(document.escape_text(part))
         else:
-            optional = "true" if part.optional else None
-            written.append(_empty("ref", name=part.name, line=str(part.line), optional=optional))
+            optional = ' optional="true"' if part.optional else ""
+            written.append(f'<ref name="{part.name}" line="{part.line}"{optional}/>')  # a name needs no escapes
     return "".join(written)
 
 
