@@ -81,13 +81,10 @@ class Condition:
     @property
     def names(self) -> frozenset[str]:
         """The attributes it mentions."""
-        return frozenset[str]().union(*(clause.names for clause in self.clauses)) if self.clauses else _NOTHING
+        return _NOTHING.union(*[clause.names for clause in self.clauses]) if self.clauses else _NOTHING
 
     def holds(self, attributes: Values) -> bool:
-        for clause in self.clauses:
-            if not clause.holds(attributes):
-                return False
-        return True
+        return not self.clauses or all(clause.holds(attributes) for clause in self.clauses)
 
     def __and__(self, other: Condition) -> Condition:
         if not other.clauses:
@@ -145,16 +142,19 @@ def parse_condition(text: str, *, file: str, line: int) -> Condition:
     Raises:
         ConditionError: it is no condition, or uses what conditions do not have; names file and line.
     """
-    text = " ".join(text.split())
-    if not text:
-        return ALWAYS
     try:
-        return Condition((_parse(text),))
+        return _condition(text)
     except ConditionError as error:
+        text = " ".join(text.split())
         raise ConditionError(f"condition {text[:200]!r}: {error.message}", file=file, line=line) from None
 
 
 @lru_cache(maxsize=4096)
+def _condition(text: str) -> Condition:
+    text = " ".join(text.split())
+    return Condition((_parse(text),)) if text else ALWAYS
+
+
 def _parse(text: str) -> Expression:
     if len(text) > MAX_LENGTH:
         raise ConditionError(f"longer than {MAX_LENGTH} characters")
@@ -244,8 +244,8 @@ class _Compiler:
                 raise ConditionError("'is' compares with None, True or False only; use ==")
 
         if len(tests) == 1:
-            (left, right), (single,) = parts, tests
-            return lambda values: single(left(values), right(values))
+            (first, second), (single,) = parts, tests
+            return lambda values: single(first(values), second(values))
 
         def evaluate(values: Values) -> bool:
             found = [part(values) for part in parts]

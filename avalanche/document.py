@@ -334,6 +334,11 @@ def _mark(text: str, file: str) -> str:
             )
 
     def replace(token: re.Match[str]) -> str:
+        name = token["name"]
+        if name is not None:
+            if len(name) > MAX_NAME:
+                raise DefinitionError(f"&{name[:40]}...; is too long a name", file=file, line=line_of(token.start()))
+            return f"{_OPEN}{name}{_CLOSE}"
         if token["declaration"] is not None:
             # Rocks drops such a line wherever it stands. A processing instruction of another name is refused later.
             return token[0] if token.start() == 0 else re.sub("[^\n]", " ", token[0])
@@ -342,13 +347,7 @@ def _mark(text: str, file: str) -> str:
             digits = token["code"].lstrip("x").lstrip("0")[:9] or "0"
             if int(digits, 16 if token["code"].startswith("x") else 10) in (ord(_OPEN), ord(_CLOSE)):
                 raise DefinitionError(f"{token[0]} is not allowed", file=file, line=line_of(token.start()))
-            return token[0]
-        name = token["name"]
-        if name is None:
-            return token[0]
-        if len(name) > MAX_NAME:
-            raise DefinitionError(f"&{name[:40]}...; is too long a name", file=file, line=line_of(token.start()))
-        return f"{_OPEN}{name}{_CLOSE}"
+        return token[0]
 
     return _TOKEN.sub(replace, text)
 
@@ -372,7 +371,7 @@ def escape_attribute(value: str) -> str:
     return text.replace("\n", "&#10;").replace("\t", "&#9;")
 
 
-def start_tag(tag: str, **attributes: Optional[str]) -> str:
-    """Write a start tag; attributes that are None are left out."""
-    written = "".join(f' {name}="{escape_attribute(value)}"' for name, value in attributes.items() if value is not None)
-    return f"<{tag}{written}>"
+def start_tag(tag: str, *, end: str = ">", **attributes: Optional[str]) -> str:
+    """Write a start tag, or with ``end="/>"`` an empty element's; attributes that are None are left out."""
+    written = [f' {name}="{escape_attribute(value)}"' for name, value in attributes.items() if value is not None]
+    return f"<{tag}{''.join(written)}{end}"

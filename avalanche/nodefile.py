@@ -24,6 +24,7 @@ from avalanche.remark import Remark
 MAX_SIZE = 1 << 20  # bytes of a node file
 
 # Most node files hold nothing to expand, and need no second tree.
+_EXPANDING = (b"include", b"<eval", b"<var", b"<copy")
 _EXPANDS = re.compile(rb"<(?:include|sinclude|eval|var|copy)\b|include\s*=")
 
 
@@ -90,7 +91,7 @@ def parse_nodefile(
         expander, reader = Expander(roll=roll, library=library), TagReader()
         _remark_root(root, reader)
         tree = expanded = root
-        if _EXPANDS.search(data):
+        if any(word in data for word in _EXPANDING) and _EXPANDS.search(data):
             tree = splice_includes(root, include)
             expanded = expander.expand(tree)
         sections = tuple(reader.sections(expanded))

@@ -1,17 +1,19 @@
-"""Sections of a node file as its author wrote them: conditions are parsed, references kept, nothing is evaluated."""
+"""Sections of a node file as its author wrote them: conditions are parsed, references kept, nothing is evaluated.
+
+Named tuples, because a compile makes thousands, in a third of the time that frozen dataclasses take.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avalanche.condition import Condition
 from avalanche.document import Text
 from avalanche.sections import Fragment
 
 
-@dataclass(frozen=True, slots=True)
-class CommandSection:
+class CommandSection(NamedTuple):
     """A child of ``<main>``."""
 
     command: str
@@ -20,8 +22,7 @@ class CommandSection:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class PackageSection:
+class PackageSection(NamedTuple):
     """A ``<package>``, which may name several."""
 
     names: Text
@@ -31,8 +32,7 @@ class PackageSection:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class CommentSection:
+class CommentSection(NamedTuple):
     """A ``<debug>``."""
 
     text: Text
@@ -40,8 +40,7 @@ class CommentSection:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileSection:
+class FileSection(NamedTuple):
     """A ``<file>`` in a script. ``expr`` is a command whose output comes before the text."""
 
     name: Text
@@ -58,8 +57,7 @@ class FileSection:
     keep: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptSection:
+class ScriptSection(NamedTuple):
     """A ``<pre>``, ``<post>`` (or ``<configure>``) or ``<boot>``. ``kind`` is ``pre post boot-pre boot-post``.
 
     ``strict`` is None where neither the script nor its file says.

@@ -160,24 +160,19 @@ def undefined(reference: Reference, attributes: Attributes, *, file: str) -> Und
 
 
 def _write(profile: Profile) -> Iterator[str]:
-    tag = document.start_tag
-    yield tag("profile", version=VERSION, root=profile.root, release=profile.release)
+    # The names of nodes and commands need no escapes: see NODE and sections.py.
+    yield document.start_tag("profile", version=VERSION, root=profile.root, release=profile.release)
     for node in profile.nodes:
-        yield _empty("node", name=node.name, file=node.file, roll=node.roll)
+        yield document.start_tag("node", name=node.name, file=node.file, roll=node.roll, end="/>")
     for comment in profile.comments:
-        yield f"{tag('debug', node=comment.node, line=str(comment.line))}{_mixed(comment.text)}</debug>"
+        yield f'<debug node="{comment.node}" line="{comment.line}">{_mixed(comment.text)}</debug>'
     for command in profile.commands:
-        start = tag("main", command=command.command, node=command.node, line=str(command.line))
+        start = f'<main command="{command.command}" node="{command.node}" line="{command.line}">'
         yield f"{start}{_mixed(command.text)}</main>"
     for package in profile.packages:
-        yield _empty(
-            "package",
-            name=package.name,
-            meta="true" if package.meta else None,
-            disable="true" if package.disable else None,
-            node=package.node,
-            line=str(package.line),
-        )
+        meta, disable = ' meta="true"' if package.meta else "", ' disable="true"' if package.disable else ""
+        name = document.escape_attribute(package.name)
+        yield f'<package name="{name}"{meta}{disable} node="{package.node}" line="{package.line}"/>'
     for kind, scripts in zip(SCRIPTS, (profile.pre, profile.post, profile.boot_pre, profile.boot_post)):
         for script in scripts:
             yield from _write_script(kind, script)
@@ -211,10 +206,6 @@ def _write_script(kind: str, script: Script) -> Iterator[str]:
             )
             yield f"{start}{_mixed(part.text)}</file>"
     yield f"</{kind}>"
-
-
-def _empty(tag: str, **attributes: Optional[str]) -> str:
-    return document.start_tag(tag, **attributes)[:-1] + "/>"
 
 
 def _mixed(text: Text) -> str:

@@ -38,6 +38,11 @@ def require(condition: object, message: str, *values: object) -> None:
         raise ProfileError(message.format(*values))
 
 
+def is_interpreter(path: str) -> bool:
+    """Say whether a script may name this as its interpreter."""
+    return path == BASH or _INTERPRETER.fullmatch(path) is not None
+
+
 def is_one_line(text: Text) -> bool:
     """Say whether a text's own characters are printable ones and tabs: no line ends in it, for whomever reads it."""
     return all(part.replace("\t", " ").isprintable() for part in text.parts if isinstance(part, str))
@@ -187,11 +192,8 @@ class Script:
     strict: bool = True
 
     def __post_init__(self) -> None:
-        require(
-            _INTERPRETER.fullmatch(self.interpreter),
-            "interpreter {!r} is no absolute path without blanks",
-            self.interpreter,
-        )
+        known = is_interpreter(self.interpreter)
+        require(known, "interpreter {!r} is no absolute path without blanks", self.interpreter)
 
     @property
     def texts(self) -> Iterator[Text]:
