@@ -46,6 +46,10 @@ class OneOf:
     def names(self) -> frozenset[str]:
         return frozenset({self.name})
 
+    @property
+    def weighed(self) -> frozenset[str]:
+        return frozenset({self.name})
+
     def holds(self, values: Values) -> bool:
         found = values.get(self.name)
         return found is not None and any(_equal(found, value) for value in self.values)
@@ -56,10 +60,11 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Expression:
-    """The text of a ``cond=``, parsed."""
+    """The text of a ``cond=``, parsed. Of names that are not ``weighed`` it asks only whether they have a value."""
 
     text: str
     names: frozenset[str]
+    weighed: frozenset[str] = field(compare=False, repr=False)
     evaluate: Evaluate = field(compare=False, repr=False)
 
     def holds(self, values: Values) -> bool:
@@ -82,6 +87,11 @@ class Condition:
     def names(self) -> frozenset[str]:
         """The attributes it mentions."""
         return _NOTHING.union(*[clause.names for clause in self.clauses]) if self.clauses else _NOTHING
+
+    @property
+    def weighed(self) -> frozenset[str]:
+        """Those of the names whose values count, and not only whether there is one."""
+        return _NOTHING.union(*[clause.weighed for clause in self.clauses]) if self.clauses else _NOTHING
 
     def holds(self, attributes: Values) -> bool:
         return not self.clauses or all(clause.holds(attributes) for clause in self.clauses)
@@ -167,14 +177,15 @@ def _parse(text: str) -> Expression:
         raise ConditionError(f"not understood ({reason}); write it as in \"arch == 'x86_64' and rack > 2\"") from None
     compiler = _Compiler()
     evaluate = compiler.compile(tree.body)
-    return Expression(text, frozenset(compiler.names), evaluate)
+    return Expression(text, frozenset(compiler.names), frozenset(compiler.weighed), evaluate)
 
 
 class _Compiler:
-    """Turns the syntax tree into closures; knows which names were mentioned."""
+    """Turns the syntax tree into closures; knows which names were mentioned, and whose values count."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self.weighed: set[str] = set()
         self.depth = 0
 
     def compile(self, node: ast.expr) -> Evaluate:
@@ -191,6 +202,7 @@ class _Compiler:
             return self._constant(node)
         if isinstance(node, ast.Name | ast.Attribute):
             name = self._name(node)
+            self.weighed.add(name)
             return lambda values: values.get(name)
         if isinstance(node, ast.UnaryOp):
             return self._unary(node)
@@ -236,6 +248,12 @@ class _Compiler:
         return lambda values: any(truth(part(values)) for part in parts)
 
     def _comparison(self, node: ast.Compare) -> Evaluate:
+        if len(node.ops) == 1 and isinstance(node.left, ast.Name | ast.Attribute) and _is_none(node.comparators[0]):
+            name = self._name(node.left)
+            if isinstance(node.ops[0], ast.Is):
+                return lambda values: values.get(name) is None
+            if isinstance(node.ops[0], ast.IsNot):
+                return lambda values: values.get(name) is not None
         parts = [self.compile(part) for part in (node.left, *node.comparators)]
         tests = [_TESTS[type(op)] for op in node.ops]
         for op, right in zip(node.ops, node.comparators, strict=True):
@@ -261,6 +279,10 @@ class _Compiler:
         raise ConditionError(
             f"{kind} cannot stand in a condition; it has names, values, comparisons, in, is, and, or, not"
         )
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def truth(value: Value) -> bool:

@@ -17,7 +17,7 @@ from avalanche.document import Element, parse_document
 from avalanche.effects import Effects
 from avalanche.errors import DefinitionError, NodeFileError, ProfileError
 from avalanche.expansion import Expander, Include, splice_includes
-from avalanche.nodesections import Section, deciding_names
+from avalanche.nodesections import Section, deciding_names, weighed_names
 from avalanche.nodetags import TagReader
 from avalanche.remark import Remark
 
@@ -37,6 +37,7 @@ class NodeFile:
         sections: what it holds, without what the frontend has to be asked for.
         names: the attributes that decide what it contributes: in conditions, package names, file names, owners, perms,
             and whatever its evals refer to.
+        weighed: those of the names whose values decide; of the others only whether there is one.
         remarks: what is odd in it, by line.
         asks: the tree to expand in each compile, when the frontend has to be asked; None otherwise.
         library: a fingerprint of the files that its evals may read.
@@ -47,6 +48,7 @@ class NodeFile:
     roll: str
     sections: tuple[Section, ...]
     names: frozenset[str] = frozenset()
+    weighed: frozenset[str] = frozenset()
     remarks: tuple[Remark, ...] = ()
     asks: Element | None = field(default=None, repr=False)
     library: str = ""
@@ -95,12 +97,16 @@ def parse_nodefile(
             tree = splice_includes(root, include)
             expanded = expander.expand(tree)
         sections = tuple(reader.sections(expanded))
+        names = _names(sections) | expander.names
+        # What an eval says may weigh any name that the file mentions.
+        weighed = names if expander.asks else frozenset(name for part in sections for name in weighed_names(part))
         return NodeFile(
             name=name,
             file=file,
             roll=roll,
             sections=sections,
-            names=_names(sections) | expander.names,
+            names=names,
+            weighed=weighed,
             remarks=tuple(sorted({*reader.remarks, *expander.remarks})),
             asks=tree if expander.asks else None,
             library=library,

@@ -76,14 +76,31 @@ Section = CommandSection | PackageSection | CommentSection | ScriptSection
 
 
 def deciding_names(section: Section) -> Iterator[str]:
-    """Yield the attributes that decide what a section contributes: the frontend puts their values in."""
-    yield from section.when.names
+    """Yield the attributes that decide what a section contributes: in its conditions, or put in by the frontend."""
+    for condition in _conditions(section):
+        yield from condition.names
+    yield from _put_in(section)
+
+
+def weighed_names(section: Section) -> Iterator[str]:
+    """Yield those of the deciding names whose values decide, and not only whether there is one."""
+    for condition in _conditions(section):
+        yield from condition.weighed
+    yield from _put_in(section)
+
+
+def _conditions(section: Section) -> Iterator[Condition]:
+    yield section.when
+    if isinstance(section, ScriptSection):
+        yield from (part.when for part in section.parts if isinstance(part, FileSection))
+
+
+def _put_in(section: Section) -> Iterator[str]:
     if isinstance(section, PackageSection):
         yield from (reference.name for reference in section.names.references)
     if isinstance(section, ScriptSection):
         for part in section.parts:
             if isinstance(part, FileSection):
-                yield from part.when.names
                 for text in (part.name, part.owner, part.perms, part.source):
                     if text is not None:
                         yield from (reference.name for reference in text.references)

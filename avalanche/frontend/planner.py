@@ -124,8 +124,9 @@ class Planner:
             self.look()
         rolls = self._current
         assert rolls is not None
+        weighed = rolls.weighed(root)
         values = tuple(
-            (name, attributes[name], attributes.attribute(name).secret)
+            (name, attributes[name] if name in weighed else None, attributes.attribute(name).secret)
             for name in sorted(rolls.mentioned(root))
             if name in attributes
         )
