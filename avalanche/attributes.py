@@ -88,6 +88,9 @@ class Attributes(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._layers[name][0].value
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._layers
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._layers)
 

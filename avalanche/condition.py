@@ -46,6 +46,10 @@ class OneOf:
     def names(self) -> frozenset[str]:
         return frozenset({self.name})
 
+    @property
+    def weighed(self) -> frozenset[str]:
+        return frozenset({self.name})
+
     def holds(self, values: Values) -> bool:
         found = values.get(self.name)
         return found is not None and any(_equal(found, value) for value in self.values)
@@ -56,10 +60,11 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Expression:
-    """The text of a ``cond=``, parsed."""
+    """The text of a ``cond=``, parsed. Of names that are not ``weighed`` it asks only whether they have a value."""
 
     text: str
     names: frozenset[str]
+    weighed: frozenset[str] = field(compare=False, repr=False)
     evaluate: Evaluate = field(compare=False, repr=False)
 
     def holds(self, values: Values) -> bool:
@@ -81,7 +86,12 @@ class Condition:
     @property
     def names(self) -> frozenset[str]:
         """The attributes it mentions."""
-        return frozenset[str]().union(*(clause.names for clause in self.clauses)) if self.clauses else _NOTHING
+        return _NOTHING.union(*[clause.names for clause in self.clauses]) if self.clauses else _NOTHING
+
+    @property
+    def weighed(self) -> frozenset[str]:
+        """Those of the names whose values count, and not only whether there is one."""
+        return _NOTHING.union(*[clause.weighed for clause in self.clauses]) if self.clauses else _NOTHING
 
     def holds(self, attributes: Values) -> bool:
         return not self.clauses or all(clause.holds(attributes) for clause in self.clauses)
@@ -89,6 +99,8 @@ class Condition:
     def __and__(self, other: Condition) -> Condition:
         if not other.clauses:
             return self
+        if not self.clauses:
+            return other
         return Condition((*self.clauses, *other.clauses))
 
     def __str__(self) -> str:
@@ -117,16 +129,21 @@ def parse_when(element: Element) -> Condition:
     for name in LISTS:
         listed = element.get(name)
         if listed is not None:
-            values = tuple(item.strip() for item in listed.split(",") if item.strip())
-            if not values:
+            clause = _one_of(name, listed)
+            if not clause.values:
                 raise ConditionError(
                     f"{name}= names no value; leave it out or list some", file=element.file, line=element.line
                 )
-            found &= Condition((OneOf(name, values),))
+            found &= Condition((clause,))
     text = element.get("cond")
     if text is not None:
         found &= parse_condition(text, file=element.file, line=element.line)
     return found
+
+
+@lru_cache(maxsize=1024)
+def _one_of(name: str, listed: str) -> OneOf:
+    return OneOf(name, tuple(item.strip() for item in listed.split(",") if item.strip()))
 
 
 def parse_condition(text: str, *, file: str, line: int) -> Condition:
@@ -135,16 +152,19 @@ def parse_condition(text: str, *, file: str, line: int) -> Condition:
     Raises:
         ConditionError: it is no condition, or uses what conditions do not have; names file and line.
     """
-    text = " ".join(text.split())
-    if not text:
-        return ALWAYS
     try:
-        return Condition((_parse(text),))
+        return _condition(text)
     except ConditionError as error:
+        text = " ".join(text.split())
         raise ConditionError(f"condition {text[:200]!r}: {error.message}", file=file, line=line) from None
 
 
 @lru_cache(maxsize=4096)
+def _condition(text: str) -> Condition:
+    text = " ".join(text.split())
+    return Condition((_parse(text),)) if text else ALWAYS
+
+
 def _parse(text: str) -> Expression:
     if len(text) > MAX_LENGTH:
         raise ConditionError(f"longer than {MAX_LENGTH} characters")
@@ -157,14 +177,15 @@ def _parse(text: str) -> Expression:
         raise ConditionError(f"not understood ({reason}); write it as in \"arch == 'x86_64' and rack > 2\"") from None
     compiler = _Compiler()
     evaluate = compiler.compile(tree.body)
-    return Expression(text, frozenset(compiler.names), evaluate)
+    return Expression(text, frozenset(compiler.names), frozenset(compiler.weighed), evaluate)
 
 
 class _Compiler:
-    """Turns the syntax tree into closures; knows which names were mentioned."""
+    """Turns the syntax tree into closures; knows which names were mentioned, and whose values count."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self.weighed: set[str] = set()
         self.depth = 0
 
     def compile(self, node: ast.expr) -> Evaluate:
@@ -181,6 +202,7 @@ class _Compiler:
             return self._constant(node)
         if isinstance(node, ast.Name | ast.Attribute):
             name = self._name(node)
+            self.weighed.add(name)
             return lambda values: values.get(name)
         if isinstance(node, ast.UnaryOp):
             return self._unary(node)
@@ -226,12 +248,22 @@ class _Compiler:
         return lambda values: any(truth(part(values)) for part in parts)
 
     def _comparison(self, node: ast.Compare) -> Evaluate:
+        if len(node.ops) == 1 and isinstance(node.left, ast.Name | ast.Attribute) and _is_none(node.comparators[0]):
+            name = self._name(node.left)
+            if isinstance(node.ops[0], ast.Is):
+                return lambda values: values.get(name) is None
+            if isinstance(node.ops[0], ast.IsNot):
+                return lambda values: values.get(name) is not None
         parts = [self.compile(part) for part in (node.left, *node.comparators)]
         tests = [_TESTS[type(op)] for op in node.ops]
         for op, right in zip(node.ops, node.comparators, strict=True):
             singleton = isinstance(right, ast.Constant) and (right.value is None or isinstance(right.value, bool))
             if isinstance(op, ast.Is | ast.IsNot) and not singleton:
                 raise ConditionError("'is' compares with None, True or False only; use ==")
+
+        if len(tests) == 1:
+            (first, second), (single,) = parts, tests
+            return lambda values: single(first(values), second(values))
 
         def evaluate(values: Values) -> bool:
             found = [part(values) for part in parts]
@@ -249,6 +281,10 @@ class _Compiler:
         )
 
 
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
 def truth(value: Value) -> bool:
     """Say whether a value counts as true: text by Rocks' words and numbers, None and '' as false."""
     return bool(_typed(value)) if isinstance(value, str) else bool(value)
@@ -264,6 +300,7 @@ def looks_like(text: str) -> str:
     return "version" if _version(text) is not None else "word"
 
 
+@lru_cache(maxsize=4096)
 def _typed(text: str) -> Value:
     word = WORDS.get(text.lower())
     if word is not None:

@@ -9,14 +9,15 @@ it is plain text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import NoReturn, Optional, Union
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn, Optional, Union
 from xml.parsers import expat
 
 from avalanche.errors import DefinitionError
 
-REFERENCE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+MAX_NAME = 128
+REFERENCE_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_.-]{{0,{MAX_NAME - 1}}}")
 PREDEFINED = frozenset({"lt", "gt", "amp", "quot", "apos"})
 
 # Characters that XML 1.0 cannot carry, in any escape.
@@ -28,57 +29,53 @@ _OPEN, _CLOSE = "\ue000", "\ue001"
 _MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
 _TOKEN = re.compile(
     # What has no end goes to the end: to look for it again from every next beginning would take quadratic time.
-    r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|(?P<declaration><\?xml\s.*?(?:\?>|\Z))|&#(?P<code>x[0-9a-fA-F]+|[0-9]+);|&(?P<name>[A-Za-z_][A-Za-z0-9_.-]*);",
+    # Both branches begin with one character, which is what the search looks for.
+    r"<(?:!--.*?(?:-->|\Z)|!\[CDATA\[.*?(?:\]\]>|\Z)|(?P<declaration>\?xml\s.*?(?:\?>|\Z)))"
+    r"|&(?:#(?P<code>x[0-9a-fA-F]+|[0-9]+)|(?P<name>(?!(?:lt|gt|amp|quot|apos);)[A-Za-z_][A-Za-z0-9_.-]*));",
     re.DOTALL,
 )
 _LINE_END = re.compile(r"&#(?:0*1[03]|x0*[adAD]);")
 _ENCODING = re.compile(r"\A\s*<\?xml[^>]*?\bencoding\s*=\s*[\"']([A-Za-z0-9._-]*)[\"']")
 
 
-@dataclass(frozen=True)
-class Reference:
+# Documents have thousands of references and elements, and a named tuple is made in a third of a dataclass' time.
+class Reference(NamedTuple):
     """The place of an attribute's value: ``&name;`` on a line of a node file.
 
-    ``optional``: where the attribute has no value, nothing stands there (Rocks' ``<var name="..."/>``).
+    ``name`` is a REFERENCE_NAME: whoever reads one makes sure. ``optional``: where the attribute has no value, nothing
+    stands there (Rocks' ``<var name="..."/>``).
     """
 
     name: str
     line: int
     optional: bool = False
 
-    def __post_init__(self) -> None:
-        assert REFERENCE_NAME.fullmatch(self.name), self.name
-        assert self.line >= 1, self.line
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Text:
     """Characters and references in turn. Neighbouring strings are joined, so that equal texts are equal values."""
 
-    parts: tuple[Union[str, Reference], ...] = ()
+    parts: tuple[Union[str, Reference], ...]
 
-    def __post_init__(self) -> None:
-        if len(self.parts) == 1 and self.parts[0] != "":
-            return
-        joined: list[Union[str, Reference]] = []
-        for part in self.parts:
-            if isinstance(part, str) and joined and isinstance(joined[-1], str):
-                joined[-1] += part
-            elif part != "":
-                joined.append(part)
-        object.__setattr__(self, "parts", tuple(joined))
+    def __init__(self, parts: tuple[Union[str, Reference], ...] = ()) -> None:
+        whole = len(parts) == 1 and parts[0] != ""  # as most are
+        object.__setattr__(self, "parts", parts if whole else _joined(parts))
 
     def __bool__(self) -> bool:
         return bool(self.parts)
 
     @property
     def references(self) -> tuple[Reference, ...]:
-        return tuple(part for part in self.parts if isinstance(part, Reference))
+        return tuple([part for part in self.parts if isinstance(part, Reference)])
 
     @property
     def plain(self) -> Optional[str]:
         """The characters, or None when a reference stands among them."""
-        return None if self.references else "".join(str(part) for part in self.parts)
+        # A reference stands before, after, or between two strings.
+        if len(self.parts) > 1:
+            return None
+        first = self.parts[0] if self.parts else ""
+        return first if isinstance(first, str) else None
 
     def fill(self, value: Callable[[Reference], str]) -> str:
         """Return the characters with ``value(reference)`` in each reference's place."""
@@ -97,16 +94,25 @@ class Text:
         return Text(tuple(parts))
 
 
-@dataclass(frozen=True)
-class Element:
+def _joined(parts: Iterable[Union[str, Reference]]) -> tuple[Union[str, Reference], ...]:
+    joined: list[Union[str, Reference]] = []
+    for part in parts:
+        if isinstance(part, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += part
+        elif part != "":
+            joined.append(part)
+    return tuple(joined)
+
+
+class Element(NamedTuple):
     """An element: its tag, attribute values, the line of its start tag, its content, and the line of each item."""
 
     tag: str
     attributes: Mapping[str, Text]
     line: int
     content: tuple[Union[str, Reference, Element], ...] = ()
-    lines: tuple[int, ...] = field(default=(), compare=False)
-    file: str = field(default="", compare=False)
+    lines: tuple[int, ...] = ()
+    file: str = ""
 
     def fail(self, message: str, *, line: Optional[int] = None) -> NoReturn:
         raise DefinitionError(message, file=self.file, line=line or self.line)
@@ -130,10 +136,11 @@ class Element:
         Raises:
             DefinitionError: an element stands in it.
         """
-        for item in self.content:
-            if isinstance(item, Element):
-                item.fail(f"<{item.tag}> cannot stand in <{self.tag}>, which holds text only")
-        return Text(tuple(item for item in self.content if not isinstance(item, Element)))
+        parts = tuple([item for item in self.content if not isinstance(item, Element)])
+        if len(parts) < len(self.content):
+            inner = next(item for item in self.content if isinstance(item, Element))
+            inner.fail(f"<{inner.tag}> cannot stand in <{self.tag}>, which holds text only")
+        return Text(parts)
 
     def allow(self, *names: str) -> None:
         """Refuse every XML attribute that is not one of the names."""
@@ -169,30 +176,24 @@ def stray_text(item: Union[str, Reference], line: int) -> tuple[str, int]:
     return text.rstrip().split("\n")[0][:40], line + item[: len(item) - len(text)].count("\n")
 
 
-class _Open:
-    """An element whose end has not come yet."""
-
-    def __init__(self, tag: str, attributes: Mapping[str, Text], line: int) -> None:
-        self.tag = tag
-        self.attributes = attributes
-        self.line = line
-        self.content: list[Union[str, Reference, Element]] = []
-        self.lines: list[int] = []
-
-    def add(self, item: Union[str, Reference, Element], line: int) -> None:
-        self.content.append(item)
-        self.lines.append(line)
+_Content = list[Union[str, Reference, Element]]
+_Start = tuple[str, Mapping[str, Text], int]
 
 
 class _Reader:
-    """Collects expat's events into one tree; every bound is checked before memory is spent on it."""
+    """Collects expat's events into one tree; every bound is checked before memory is spent on it.
+
+    ``content`` and ``lines`` are those of the innermost element whose end has not come yet; ``open`` holds the start of
+    each such element, with the content and lines of the one around it.
+    """
 
     def __init__(self, *, file: str, depth: int, count: int, buffered: bool) -> None:
         self.file = file
         self.depth = depth
         self.count = count
-        self.root: Optional[Element] = None
-        self.open: list[_Open] = []
+        self.open: list[tuple[_Start, _Content, list[int]]] = []
+        self.content: _Content = []
+        self.lines: list[int] = []
         self.parser = expat.ParserCreate("utf-8")
         self.parser.StartDoctypeDeclHandler = self.refuse_dtd
         self.parser.ProcessingInstructionHandler = self.refuse_instruction
@@ -227,40 +228,39 @@ class _Reader:
         line = self.parser.CurrentLineNumber
         if _OPEN in tag or _OPEN in "".join(attributes):
             self.fail("an attribute reference cannot be part of a name")
-        values = {name: self.attribute(value, line) for name, value in attributes.items()}
-        self.open.append(_Open(tag, values, line))
+        values = {
+            name: Text((value,)) if _OPEN not in value else self.attribute(value, line)
+            for name, value in attributes.items()
+        }
+        self.open.append(((tag, values, line), self.content, self.lines))
+        self.content, self.lines = [], []
 
     def end(self, _: str) -> None:
-        closed = self.open.pop()
-        element = Element(
-            closed.tag, closed.attributes, closed.line, tuple(closed.content), tuple(closed.lines), self.file
-        )
-        if self.open:
-            self.open[-1].add(element, element.line)
-        else:
-            self.root = element
+        (tag, values, line), content, lines = self.open.pop()
+        content.append(Element(tag, values, line, tuple(self.content), tuple(self.lines), self.file))
+        lines.append(line)
+        self.content, self.lines = content, lines
 
     def characters(self, data: str) -> None:
-        if not self.open:
-            return
         line = self.parser.CurrentLineNumber
         if self.buffered:
             line -= data.count("\n")
         if _OPEN not in data:
-            self.open[-1].add(data, line)
+            self.content.append(data)
+            self.lines.append(line)
             return
         # expat never splits a chunk within a line, so a reference's two marks arrive together.
         for index, part in enumerate(_MARKED.split(data)):
             if index % 2:
-                self.open[-1].add(Reference(part, line), line)
+                self.content.append(Reference(part, line))
+                self.lines.append(line)
             elif part:
-                self.open[-1].add(part, line)
+                self.content.append(part)
+                self.lines.append(line)
                 line += part.count("\n") if self.buffered else 0
 
     @staticmethod
     def attribute(value: str, line: int) -> Text:
-        if _OPEN not in value:
-            return Text((value,))
         parts = enumerate(_MARKED.split(value))
         return Text(tuple(Reference(part, line) if index % 2 else part for index, part in parts))
 
@@ -295,8 +295,9 @@ def parse_document(
     except expat.ExpatError as error:
         message = f"not well-formed XML: {expat.errors.messages[error.code]} at column {error.offset + 1}"
         raise DefinitionError(message, file=file, line=error.lineno) from None
-    assert reader.root is not None
-    return reader.root
+    (root,) = reader.content
+    assert isinstance(root, Element)
+    return root
 
 
 def parse_fragment(text: str, *, file: str, size: int = 1 << 20) -> Element:
@@ -333,6 +334,11 @@ def _mark(text: str, file: str) -> str:
             )
 
     def replace(token: re.Match[str]) -> str:
+        name = token["name"]
+        if name is not None:
+            if len(name) > MAX_NAME:
+                raise DefinitionError(f"&{name[:40]}...; is too long a name", file=file, line=line_of(token.start()))
+            return f"{_OPEN}{name}{_CLOSE}"
         if token["declaration"] is not None:
             # Rocks drops such a line wherever it stands. A processing instruction of another name is refused later.
             return token[0] if token.start() == 0 else re.sub("[^\n]", " ", token[0])
@@ -341,13 +347,7 @@ def _mark(text: str, file: str) -> str:
             digits = token["code"].lstrip("x").lstrip("0")[:9] or "0"
             if int(digits, 16 if token["code"].startswith("x") else 10) in (ord(_OPEN), ord(_CLOSE)):
                 raise DefinitionError(f"{token[0]} is not allowed", file=file, line=line_of(token.start()))
-            return token[0]
-        name = token["name"]
-        if name is None or name in PREDEFINED:
-            return token[0]
-        if not REFERENCE_NAME.fullmatch(name):
-            raise DefinitionError(f"&{name[:40]}...; is too long a name", file=file, line=line_of(token.start()))
-        return f"{_OPEN}{name}{_CLOSE}"
+        return token[0]
 
     return _TOKEN.sub(replace, text)
 
@@ -360,8 +360,6 @@ def forbidden(value: str) -> Optional[str]:
 
 def escape_text(value: str) -> str:
     """Escape characters for element content, so that a parser gives back exactly the value."""
-    if _SPECIAL.search(value) is None:
-        return value
     return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
 
 
@@ -373,7 +371,7 @@ def escape_attribute(value: str) -> str:
     return text.replace("\n", "&#10;").replace("\t", "&#9;")
 
 
-def start_tag(tag: str, **attributes: Optional[str]) -> str:
-    """Write a start tag; attributes that are None are left out."""
-    written = "".join(f' {name}="{escape_attribute(value)}"' for name, value in attributes.items() if value is not None)
-    return f"<{tag}{written}>"
+def start_tag(tag: str, *, end: str = ">", **attributes: Optional[str]) -> str:
+    """Write a start tag, or with ``end="/>"`` an empty element's; attributes that are None are left out."""
+    written = [f' {name}="{escape_attribute(value)}"' for name, value in attributes.items() if value is not None]
+    return f"<{tag}{''.join(written)}{end}"

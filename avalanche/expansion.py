@@ -11,7 +11,6 @@ import base64
 import re
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import replace
 
 from avalanche import document, quoting
 from avalanche.attributes import Attributes
@@ -139,7 +138,7 @@ def _moved(item: Item, place: Element) -> Item:
     if isinstance(item, str):
         return item
     if isinstance(item, Reference):
-        return replace(item, line=place.line)
+        return item._replace(line=place.line)
     return Element(
         item.tag,
         {name: Text(tuple(_text_part(part, place) for part in text.parts)) for name, text in item.attributes.items()},
@@ -151,7 +150,7 @@ def _moved(item: Item, place: Element) -> Item:
 
 
 def _text_part(part: str | Reference, place: Element) -> str | Reference:
-    return part if isinstance(part, str) else replace(part, line=place.line)
+    return part if isinstance(part, str) else part._replace(line=place.line)
 
 
 def _mode(element: Element) -> str:
@@ -174,7 +173,7 @@ class _Content:
             self.lines.append(line)
 
     def of(self, element: Element) -> Element:
-        return replace(element, content=tuple(self.items), lines=tuple(self.lines))
+        return element._replace(content=tuple(self.items), lines=tuple(self.lines))
 
 
 # --- vars, and what the frontend is asked for ---
@@ -337,12 +336,12 @@ class Expander:
         self._budget.spend(element, len(content))
         kept = {name: text for name, text in element.attributes.items() if name not in ("src", "dst")}
         attributes = {**kept, "name": element.attributes["dst"], "encoding": Text(("base64",))}
-        return replace(element, tag="file", attributes=attributes, content=(content,), lines=(element.line,))
+        return element._replace(tag="file", attributes=attributes, content=(content,), lines=(element.line,))
 
     def _file(self, element: Element) -> Element:
         text = _text_of(self._read(element, "include"), element.file)
         self._budget.spend(element, len(text))
-        return replace(element, content=(text, *element.content), lines=(element.line, *element.lines))
+        return element._replace(content=(text, *element.content), lines=(element.line, *element.lines))
 
     def _read(self, element: Element, name: str) -> bytes:
         text = element.attributes[name].strip()
@@ -383,6 +382,8 @@ def resolve(text: Text, attributes: Attributes, *, file: str) -> str:
         UndefinedAttribute: there is no such attribute; names the line.
         NodeFileError: it is secret.
     """
+    if text.plain is not None:
+        return text.plain
     where = "commands, scripts and texts of files only"
     return text.fill(lambda reference: public_value(reference, attributes, file=file, only=where))
 

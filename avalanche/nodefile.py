@@ -17,14 +17,15 @@ from avalanche.document import Element, parse_document
 from avalanche.effects import Effects
 from avalanche.errors import DefinitionError, NodeFileError, ProfileError
 from avalanche.expansion import Expander, Include, splice_includes
-from avalanche.nodesections import Section, deciding_names
+from avalanche.nodesections import Section, deciding_names, weighed_names
 from avalanche.nodetags import TagReader
 from avalanche.remark import Remark
 
 MAX_SIZE = 1 << 20  # bytes of a node file
 
 # Most node files hold nothing to expand, and need no second tree.
-_EXPANDS = re.compile(rb"<(?:include|sinclude|eval|var|copy)\b|\binclude\s*=")
+_EXPANDING = (b"include", b"<eval", b"<var", b"<copy")
+_EXPANDS = re.compile(rb"<(?:include|sinclude|eval|var|copy)\b|include\s*=")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class NodeFile:
         sections: what it holds, without what the frontend has to be asked for.
         names: the attributes that decide what it contributes: in conditions, package names, file names, owners, perms,
             and whatever its evals refer to.
+        weighed: those of the names whose values decide; of the others only whether there is one.
         remarks: what is odd in it, by line.
         asks: the tree to expand in each compile, when the frontend has to be asked; None otherwise.
         library: a fingerprint of the files that its evals may read.
@@ -46,6 +48,7 @@ class NodeFile:
     roll: str
     sections: tuple[Section, ...]
     names: frozenset[str] = frozenset()
+    weighed: frozenset[str] = frozenset()
     remarks: tuple[Remark, ...] = ()
     asks: Element | None = field(default=None, repr=False)
     library: str = ""
@@ -90,16 +93,20 @@ def parse_nodefile(
         expander, reader = Expander(roll=roll, library=library), TagReader()
         _remark_root(root, reader)
         tree = expanded = root
-        if _EXPANDS.search(data):
+        if any(word in data for word in _EXPANDING) and _EXPANDS.search(data):
             tree = splice_includes(root, include)
             expanded = expander.expand(tree)
         sections = tuple(reader.sections(expanded))
+        names = _names(sections) | expander.names
+        # What an eval says may weigh any name that the file mentions.
+        weighed = names if expander.asks else frozenset(name for part in sections for name in weighed_names(part))
         return NodeFile(
             name=name,
             file=file,
             roll=roll,
             sections=sections,
-            names=_names(sections) | expander.names,
+            names=names,
+            weighed=weighed,
             remarks=tuple(sorted({*reader.remarks, *expander.remarks})),
             asks=tree if expander.asks else None,
             library=library,

@@ -1,17 +1,19 @@
-"""Sections of a node file as its author wrote them: conditions are parsed, references kept, nothing is evaluated."""
+"""Sections of a node file as its author wrote them: conditions are parsed, references kept, nothing is evaluated.
+
+Named tuples, because a compile makes thousands, in a third of the time that frozen dataclasses take.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from avalanche.condition import Condition
 from avalanche.document import Text
 from avalanche.sections import Fragment
 
 
-@dataclass(frozen=True, slots=True)
-class CommandSection:
+class CommandSection(NamedTuple):
     """A child of ``<main>``."""
 
     command: str
@@ -20,8 +22,7 @@ class CommandSection:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class PackageSection:
+class PackageSection(NamedTuple):
     """A ``<package>``, which may name several."""
 
     names: Text
@@ -31,8 +32,7 @@ class PackageSection:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class CommentSection:
+class CommentSection(NamedTuple):
     """A ``<debug>``."""
 
     text: Text
@@ -40,8 +40,7 @@ class CommentSection:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileSection:
+class FileSection(NamedTuple):
     """A ``<file>`` in a script. ``expr`` is a command whose output comes before the text."""
 
     name: Text
@@ -58,8 +57,7 @@ class FileSection:
     keep: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptSection:
+class ScriptSection(NamedTuple):
     """A ``<pre>``, ``<post>`` (or ``<configure>``) or ``<boot>``. ``kind`` is ``pre post boot-pre boot-post``.
 
     ``strict`` is None where neither the script nor its file says.
@@ -78,14 +76,31 @@ Section = CommandSection | PackageSection | CommentSection | ScriptSection
 
 
 def deciding_names(section: Section) -> Iterator[str]:
-    """Yield the attributes that decide what a section contributes: the frontend puts their values in."""
-    yield from section.when.names
+    """Yield the attributes that decide what a section contributes: in its conditions, or put in by the frontend."""
+    for condition in _conditions(section):
+        yield from condition.names
+    yield from _put_in(section)
+
+
+def weighed_names(section: Section) -> Iterator[str]:
+    """Yield those of the deciding names whose values decide, and not only whether there is one."""
+    for condition in _conditions(section):
+        yield from condition.weighed
+    yield from _put_in(section)
+
+
+def _conditions(section: Section) -> Iterator[Condition]:
+    yield section.when
+    if isinstance(section, ScriptSection):
+        yield from (part.when for part in section.parts if isinstance(part, FileSection))
+
+
+def _put_in(section: Section) -> Iterator[str]:
     if isinstance(section, PackageSection):
         yield from (reference.name for reference in section.names.references)
     if isinstance(section, ScriptSection):
         for part in section.parts:
             if isinstance(part, FileSection):
-                yield from part.when.names
                 for text in (part.name, part.owner, part.perms, part.source):
                     if text is not None:
                         yield from (reference.name for reference in text.references)

@@ -10,13 +10,12 @@ import shlex
 from collections.abc import Iterable, Iterator
 
 from avalanche.commands import SOURCES, is_command
-from avalanche.condition import CONDITIONS, Condition, parse_when
+from avalanche.condition import ALWAYS, CONDITIONS, Condition, parse_when
 from avalanche.document import Element, Reference, Text, stray_text
-from avalanche.errors import ProfileError
 from avalanche.graph import IGNORED
 from avalanche.nodesections import CommandSection, CommentSection, FileSection, PackageSection, ScriptSection, Section
 from avalanche.remark import Remark
-from avalanche.sections import BASH, FILE_VARS, SHELLS, Fragment, Script, is_one_line
+from avalanche.sections import BASH, FILE_VARS, SHELLS, Fragment, is_interpreter, is_one_line
 
 SCRIPTS = ("pre", "post", "configure", "boot")
 # Read by other programs than ours, or by none: screens are the pages of Rocks' frontend wizard.
@@ -25,6 +24,7 @@ FOREIGN = frozenset({"ansible", "attributes"})  # of Rocks 7 and earlier; they c
 KNOWN = ("main", "package", *SCRIPTS, "debug", "eval", "include", "sinclude", "var", *sorted(PASSED_BY))
 INSTALLING = frozenset({"pre", "post"})  # the phases of an installation; Rocks' other one is "reconfigure"
 
+_ALWAYS_KNOWN = frozenset({*CONDITIONS, "phase"})
 _TRUE = frozenset({"1", "true", "yes", "on", "y"})
 _FALSE = frozenset({"0", "false", "no", "off", "n"})
 
@@ -87,10 +87,11 @@ class TagReader:
 
     def _when(self, element: Element, *names: str) -> tuple[Condition, bool]:
         """Read an element's condition, and whether it is for an installation at all (``phase=``)."""
-        known = {*names, *CONDITIONS, "phase"}
+        if not element.attributes:
+            return ALWAYS, True
         for name in element.attributes:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
+            if name not in names and name not in _ALWAYS_KNOWN:
+                close = difflib.get_close_matches(name, {*names, *_ALWAYS_KNOWN}, n=1)
                 hint = f"; did you mean {close[0]}=?" if close else ""
                 self.remark(element, "attribute-unknown", f"{name}= of <{element.tag}> means nothing{hint}")
         phase = element.get("phase")
@@ -181,10 +182,8 @@ class TagReader:
         own = ("order",) if element.tag == "boot" else ("interpreter", "arg")
         when, installing = self._when(element, *own, "strict")
         interpreter, chroot = self._arguments(element) if element.tag != "boot" else (BASH, True)
-        try:
-            Script((), element.tag, element.line, interpreter)
-        except ProfileError as error:
-            element.fail(error.message)
+        if not is_interpreter(interpreter):
+            element.fail(f"interpreter {interpreter!r} is no absolute path without blanks")
         said = self._flag(element, "strict")
         section = ScriptSection(
             self._kind(element), tuple(self._parts(element, interpreter)), when, element.line, interpreter, chroot,
@@ -302,6 +301,9 @@ class TagReader:
 def _split_lines(element: Element) -> list[tuple[Text, int]]:
     """Take an element's text apart at its line ends; blank lines are dropped, but one remains in any case."""
     text = element.text()
+    if text.plain is not None and "\n" not in text.plain:
+        stripped = text.strip()
+        return [(stripped, element.lines[0] if stripped else element.line)]
     found: list[tuple[Text, int]] = []
     current: list[str | Reference] = []
     line = element.lines[0] if element.lines else element.line
@@ -332,17 +334,17 @@ def _first_word(text: Text) -> tuple[str, str, Text]:
 
 def _fragment(run: Iterable[str | Reference], line: int) -> Iterator[Fragment]:
     """Make a fragment of the text between files, without the blank lines before it; none of blanks only."""
-    text = Text(tuple(run))
-    while text.parts and isinstance(text.parts[0], str):
-        first, newline, rest = text.parts[0].partition("\n")
-        if first.strip() or not newline:
-            break
-        text, line = Text((rest, *text.parts[1:])), line + 1
-    if text.strip():
-        parts = text.parts
-        if isinstance(parts[-1], str) and "\n" in parts[-1]:
-            parts = (*parts[:-1], parts[-1].rstrip() + "\n")  # the indentation of the end tag is not the script's
-        yield Fragment(Text(parts), line)
+    parts = list(Text(tuple(run)).parts)
+    if not parts or (len(parts) == 1 and isinstance(parts[0], str) and not parts[0].strip()):
+        return
+    if isinstance(parts[0], str):
+        blank, newline, rest = parts[0].partition("\n")
+        while newline and not blank.strip():
+            parts[0], line = rest, line + 1
+            blank, newline, rest = rest.partition("\n")
+    if isinstance(parts[-1], str) and "\n" in parts[-1]:
+        parts[-1] = parts[-1].rstrip() + "\n"  # the indentation of the end tag is not the script's
+    yield Fragment(Text(tuple(parts)), line)
 
 
 def file_text(text: Text) -> Text:

@@ -77,19 +77,19 @@ class Profile:
 
     def __post_init__(self) -> None:
         for value in (self.root, self.release):
-            require(NODE.fullmatch(value), f"{value!r} is no name of a root node or release")
+            require(NODE.fullmatch(value), "{!r} is no name of a root node or release", value)
         others = (*self.pre, *self.boot_pre, *self.boot_post)
         require(all(script.chroot for script in others), "chroot is a property of <post> only")
         files = {node.name: node.file for node in self.nodes}
         require(len(files) == len(self.nodes), "a node is named twice")
         sections: tuple[Section, ...] = (*self.comments, *self.commands, *self.packages, *self.scripts)
         for section in sections:
-            require(
-                section.node in files, f"a section names the node {section.node!r}, which the profile does not list"
-            )
+            known = section.node in files
+            require(known, "a section names the node {!r}, which the profile does not list", section.node)
             require(section.line >= 1, "lines are counted from 1")
         for package in self.packages:
-            require(package.file == files[package.node], f"package {package.name} names another file than its node")
+            same = package.file == files[package.node]
+            require(same, "package {} names another file than its node", package.name)
 
     @property
     def scripts(self) -> tuple[Script, ...]:
@@ -123,10 +123,12 @@ class Profile:
         """Yield every attribute reference with the name of its node, in order of effect."""
         texts: tuple[Union[Comment, Command], ...] = (*self.comments, *self.commands)
         for section in texts:
-            yield from ((section.node, reference) for reference in section.text.references)
+            for reference in section.text.references:
+                yield section.node, reference
         for script in self.scripts:
             for text in script.texts:
-                yield from ((script.node, reference) for reference in text.references)
+                for reference in text.references:
+                    yield script.node, reference
 
     def check_references(self, attributes: Attributes) -> None:
         """Make sure that every attribute the profile refers to has a value.
@@ -165,24 +167,19 @@ def undefined(reference: Reference, attributes: Attributes, *, file: str) -> Und
 
 
 def _write(profile: Profile) -> Iterator[str]:
-    tag = document.start_tag
-    yield tag("profile", version=VERSION, root=profile.root, release=profile.release)
+    # The names of nodes and commands need no escapes: see NODE and sections.py.
+    yield document.start_tag("profile", version=VERSION, root=profile.root, release=profile.release)
     for node in profile.nodes:
-        yield _empty("node", name=node.name, file=node.file, roll=node.roll)
+        yield document.start_tag("node", name=node.name, file=node.file, roll=node.roll, end="/>")
     for comment in profile.comments:
-        yield f"{tag('debug', node=comment.node, line=str(comment.line))}{_mixed(comment.text)}</debug>"
+        yield f'<debug node="{comment.node}" line="{comment.line}">{_mixed(comment.text)}</debug>'
     for command in profile.commands:
-        start = tag("main", command=command.command, node=command.node, line=str(command.line))
+        start = f'<main command="{command.command}" node="{command.node}" line="{command.line}">'
         yield f"{start}{_mixed(command.text)}</main>"
     for package in profile.packages:
-        yield _empty(
-            "package",
-            name=package.name,
-            meta="true" if package.meta else None,
-            disable="true" if package.disable else None,
-            node=package.node,
-            line=str(package.line),
-        )
+        meta, disable = ' meta="true"' if package.meta else "", ' disable="true"' if package.disable else ""
+        name = document.escape_attribute(package.name)
+        yield f'<package name="{name}"{meta}{disable} node="{package.node}" line="{package.line}"/>'
     for kind, scripts in zip(SCRIPTS, (profile.pre, profile.post, profile.boot_pre, profile.boot_post)):
         for script in scripts:
             yield from _write_script(kind, script)
@@ -218,18 +215,14 @@ def _write_script(kind: str, script: Script) -> Iterator[str]:
     yield f"</{kind}>"
 
 
-def _empty(tag: str, **attributes: Optional[str]) -> str:
-    return document.start_tag(tag, **attributes)[:-1] + "/>"
-
-
 def _mixed(text: Text) -> str:
     written = []
     for part in text.parts:
         if isinstance(part, str):
             written.append(document.escape_text(part))
         else:
-            optional = "true" if part.optional else None
-            written.append(_empty("ref", name=part.name, line=str(part.line), optional=optional))
+            optional = ' optional="true"' if part.optional else ""
+            written.append(f'<ref name="{part.name}" line="{part.line}"{optional}/>')  # a name needs no escapes
     return "".join(written)
 
 

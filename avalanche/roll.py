@@ -77,6 +77,7 @@ class RollSet:
         self._sources: dict[str, tuple[tuple[str, Roll], ...]] = {}
         self._files: dict[tuple[str, str], NodeFile] = {}
         self._mentioned: dict[str, frozenset[str]] = {}
+        self._weighed: dict[str, frozenset[str]] = {}
         for name in sorted({node_of(stem) for roll in self.rolls for stem in roll.nodes}):
             self._lay(name)
 
@@ -187,6 +188,20 @@ class RollSet:
             files = [file for node in nodes if node in self._sources for file in self.node(node)]
             names = names.union(*(file.names for file in files))
             self._mentioned[root] = names
+        return names
+
+    def weighed(self, root: str) -> frozenset[str]:
+        """Return those of the mentioned attributes whose values decide; of the others only whether there is one does.
+
+        Raises:
+            GraphError, NodeFileError, ConditionError: a file within the root's reach is malformed.
+        """
+        names = self._weighed.get(root)
+        if names is None:
+            nodes, _ = self.graph.reachable(root)
+            edges = [edge.when.weighed for edge in self.graph.edges if edge.source in nodes]
+            files = [file.weighed for node in nodes if node in self._sources for file in self.node(node)]
+            names = self._weighed[root] = frozenset[str]().union(*edges, *files)
         return names
 
 

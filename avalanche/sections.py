@@ -20,6 +20,7 @@ SHELLS = frozenset({BASH, "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"})  # bash ru
 # The text of a pipe is a command that the file goes through; that of the outputs, a command that writes the file.
 FILE_MODES = ("create", "append", "pipe", "output", "append-output")
 FILE_VARS = ("literal", "expanded")
+_MODES, _VARS = ", ".join(FILE_MODES), ", ".join(FILE_VARS)
 
 _INTERPRETER = re.compile(r"/[A-Za-z0-9_./+-]+")
 _PERMS = re.compile(r"[0-7]{3,4}|[ugoa]*[-+=][rwxXst]*(,[ugoa]*[-+=][rwxXst]*)*")
@@ -31,10 +32,15 @@ _PACKAGE = re.compile(r"[A-Za-z0-9/*?][A-Za-z0-9_.+*?~:/^()\[\]-]*")
 _GROUP = re.compile(r"\^?[A-Za-z0-9][A-Za-z0-9_.+~:/&()'-]*( [A-Za-z0-9_.+~:/&()'][A-Za-z0-9_.+~:/&()'-]*)*")
 
 
-def require(condition: object, message: str) -> None:
-    """Raise a ProfileError unless the condition is true."""
+def require(condition: object, message: str, *values: object) -> None:
+    """Raise a ProfileError unless the condition is true; only then the values are put into the message."""
     if not condition:
-        raise ProfileError(message)
+        raise ProfileError(message.format(*values))
+
+
+def is_interpreter(path: str) -> bool:
+    """Say whether a script may name this as its interpreter."""
+    return path == BASH or _INTERPRETER.fullmatch(path) is not None
 
 
 def is_one_line(text: Text) -> bool:
@@ -42,15 +48,16 @@ def is_one_line(text: Text) -> bool:
     return all(part.replace("\t", " ").isprintable() for part in text.parts if isinstance(part, str))
 
 
-def _require_characters(text: Text, where: str) -> None:
+def _require_characters(text: Text, where: str, *values: object) -> None:
     for part in text.parts:
-        if isinstance(part, str):
-            found = document.forbidden(part)
-            require(found is None, f"{where} holds {found}, which XML cannot carry; encode it, e.g. as base64")
+        found = document.forbidden(part) if isinstance(part, str) else None
+        if found is not None:
+            where = where.format(*values)
+            raise ProfileError(f"{where} holds {found}, which XML cannot carry; encode it, e.g. as base64")
 
 
 def _is_file_path(name: str) -> bool:
-    return name.startswith("/") and not name.endswith("/") and all(character.isprintable() for character in name)
+    return name.startswith("/") and not name.endswith("/") and name.isprintable()
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,9 @@ class NodeName:
     roll: str
 
     def __post_init__(self) -> None:
-        require(NODE.fullmatch(self.name), f"{self.name!r} is no node name")
+        require(NODE.fullmatch(self.name), "{!r} is no node name", self.name)
         for value in (self.file, self.roll):
-            require(value and value.isprintable(), f"{value!r} cannot name a file or a roll")
+            require(value and value.isprintable(), "{!r} cannot name a file or a roll", value)
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,8 @@ class Command:
     line: int
 
     def __post_init__(self) -> None:
-        require(_COMMAND.fullmatch(self.command), f"{self.command!r} is no kickstart command")
-        require(is_one_line(self.text), f"the text of <{self.command}> is not one line of printable characters")
+        require(_COMMAND.fullmatch(self.command), "{!r} is no kickstart command", self.command)
+        require(is_one_line(self.text), "the text of <{}> is not one line of printable characters", self.command)
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,8 @@ class PackageRequest:
     line: int
 
     def __post_init__(self) -> None:
-        require((_GROUP if self.meta else _PACKAGE).fullmatch(self.name), f"{self.name!r} is no name of a {self.kind}")
+        form = _GROUP if self.meta else _PACKAGE
+        require(form.fullmatch(self.name), "{!r} is no name of a {}", self.name, self.kind)
 
     @property
     def kind(self) -> str:
@@ -134,27 +142,26 @@ class FileWrite:
     keep: bool = True
 
     def __post_init__(self) -> None:
-        require(_is_file_path(self.name), f"<file name={self.name!r}>: name is the absolute path of a file")
-        require(self.mode in FILE_MODES, f"<file mode={self.mode!r}>: mode is one of {', '.join(FILE_MODES)}")
-        require(self.vars in FILE_VARS, f"<file vars={self.vars!r}>: vars is one of {', '.join(FILE_VARS)}")
+        require(_is_file_path(self.name), "<file name={!r}>: name is the absolute path of a file", self.name)
+        require(self.mode in FILE_MODES, f"<file mode={{!r}}>: mode is one of {_MODES}", self.mode)
+        require(self.vars in FILE_VARS, f"<file vars={{!r}}>: vars is one of {_VARS}", self.vars)
         if self.source is not None:
-            require(self.mode == "pipe", f"<file src={self.source!r}> goes with mode='pipe' only")
-            require(_is_file_path(self.source), f"<file src={self.source!r}>: src is the absolute path of a file")
-        require(
-            self.encoding in (None, "base64"), f"<file encoding={self.encoding!r}>: the encoding is base64, or none"
-        )
+            require(self.mode == "pipe", "<file src={!r}> goes with mode='pipe' only", self.source)
+            require(_is_file_path(self.source), "<file src={!r}>: src is the absolute path of a file", self.source)
+        known = self.encoding in (None, "base64")
+        require(known, "<file encoding={!r}>: the encoding is base64, or none", self.encoding)
         if self.encoding is not None:
             content = self.text.plain
-            require(content is not None and _BASE64.fullmatch(content), f"<file name={self.name!r}> is not base64")
+            require(content is not None and _BASE64.fullmatch(content), "<file name={!r}> is not base64", self.name)
             require(self.mode == "create", "an encoded <file> has mode='create'")
         require(
             self.perms is None or _PERMS.fullmatch(self.perms),
-            f"<file perms={self.perms!r}>: write octal digits, as 0644, or letters, as u=rw,go=r",
+            "<file perms={!r}>: write octal digits, as 0644, or letters, as u=rw,go=r",
+            self.perms,
         )
-        require(
-            self.owner is None or _OWNER.fullmatch(self.owner), f"<file owner={self.owner!r}>: write USER or USER:GROUP"
-        )
-        _require_characters(self.text, f"<file name={self.name!r}>")
+        fits = self.owner is None or _OWNER.fullmatch(self.owner)
+        require(fits, "<file owner={!r}>: write USER or USER:GROUP", self.owner)
+        _require_characters(self.text, "<file name={!r}>", self.name)
 
 
 @dataclass(frozen=True)
@@ -185,10 +192,8 @@ class Script:
     strict: bool = True
 
     def __post_init__(self) -> None:
-        require(
-            _INTERPRETER.fullmatch(self.interpreter),
-            f"interpreter {self.interpreter!r} is no absolute path without blanks",
-        )
+        known = is_interpreter(self.interpreter)
+        require(known, "interpreter {!r} is no absolute path without blanks", self.interpreter)
 
     @property
     def texts(self) -> Iterator[Text]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from avalanche.condition import ALWAYS, parse_condition, parse_when
 from avalanche.document import parse_document
@@ -123,6 +125,44 @@ def test_names_that_are_mentioned_are_known() -> None:
     condition = parse_condition("a and (b.c > 1 or 'd' in e) and True", file="f", line=1)
     assert condition.names == {"a", "b.c", "e"}
     assert ALWAYS.names == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "weighed"),
+    [
+        ("a is None", ""),
+        ("a is not None and b", "b"),
+        ("a.b is None or not (c is not None)", ""),
+        ("a is not None and a != 'x'", "a"),
+        ("a == None", "a"),
+        ("a is True", "a"),
+        ("a is None is None", "a"),
+        ("a in [b, None]", "a b"),
+    ],
+)
+def test_a_name_that_is_asked_for_only_is_not_weighed(text: str, weighed: str) -> None:
+    assert parse_condition(text, file="f", line=1).weighed == set(weighed.split())
+
+
+_ATOMS = st.sampled_from(("a", "a is None", "b is not None", "b == '1'", "c is not None", "c > 2", "a in ['', '1']"))
+_TEXTS = st.recursive(
+    _ATOMS,
+    lambda inner: st.one_of(
+        inner.map(lambda text: f"not ({text})"),
+        st.tuples(inner, st.sampled_from(("and", "or")), inner).map(lambda parts: "({} {} {})".format(*parts)),
+    ),
+    max_leaves=5,
+)
+_HOSTS = st.dictionaries(st.sampled_from("abc"), st.sampled_from(("", "0", "1", "3", "no", "None", "1.0")))
+
+
+@given(_TEXTS, _HOSTS, _HOSTS)
+def test_hosts_that_have_the_same_names_and_agree_on_what_is_weighed_agree(
+    text: str, one: dict[str, str], other: dict[str, str]
+) -> None:
+    condition = parse_condition(text, file="f", line=1)
+    other = {name: other.get(name, "x") if name not in condition.weighed else value for name, value in one.items()}
+    assert condition.holds(one) == condition.holds(other)
 
 
 def test_lists_and_cond_must_all_hold() -> None:

@@ -82,3 +82,20 @@ def test_what_is_mentioned_covers_edges_and_node_files_within_reach() -> None:
         "y": Source("nodes/y.xml", b"<kickstart><package cond='far'>z</package></kickstart>"),
     }
     assert RollSet([Roll("a", graph, nodes)]).mentioned("r") == {"p", "never", "q", "s"}
+
+
+def test_what_is_weighed_are_the_mentioned_names_whose_values_decide() -> None:
+    graph = parse_graph(b'<graph><edge from="r" to="x" cond="p is not None and q"/></graph>', file="g")
+    nodes = {
+        "r": Source("nodes/r.xml", b"<kickstart><post cond='here is None'><file name='/&in;'/></post></kickstart>"),
+        "x": Source("nodes/x.xml", b"<kickstart><post><file name='/a' cond='s is None' arch='x'/></post></kickstart>"),
+    }
+    rolls = RollSet([Roll("a", graph, nodes)])
+    assert rolls.mentioned("r") == {"p", "q", "here", "in", "s", "arch"}
+    assert rolls.weighed("r") == {"q", "in", "arch"}
+
+
+def test_what_an_eval_may_ask_is_weighed() -> None:
+    node = b"<kickstart><post cond='a is None'>x</post><eval>&b;</eval></kickstart>"
+    rolls = RollSet([Roll("a", Graph(), {"r": Source("nodes/r.xml", node)})])
+    assert rolls.mentioned("r") == rolls.weighed("r") == {"a", "b"}

@@ -107,16 +107,15 @@ def save_order(transaction: Transaction, before: Order, after: Order) -> None:
         run(change.values(closed=after.closed, closed_at=after.closed_at))
     for number, attempt in enumerate(after.attempts, 1):
         if number > len(before.attempts):
-            run(
-                insert(schema.attempts).values(
-                    order_id=after.id,
-                    number=number,
-                    token=attempt.token,
-                    started=attempt.started,
-                    ended=attempt.ended,
-                    done=attempt.done,
-                )
-            )
+            row = {
+                "order_id": after.id,
+                "number": number,
+                "token": attempt.token,
+                "started": attempt.started,
+                "ended": attempt.ended,
+                "done": attempt.done,
+            }
+            run(_ADD_ATTEMPT, row)
         elif attempt != before.attempts[number - 1]:
             table = schema.attempts
             change = update(table).where(table.c.order_id == after.id, table.c.number == number)
@@ -192,7 +191,9 @@ _ORDERS = (
     .select_from(schema.orders.join(schema.hosts).outerjoin(schema.attempts))
     .order_by(schema.orders.c.created, schema.orders.c.id, schema.attempts.c.number)
 )
+# Made once: to put a statement together costs as much as to run it.
 _ORDER = _ORDERS.where(schema.orders.c.id == sa.bindparam("order_id"))
+_ADD_ATTEMPT = insert(schema.attempts)
 
 
 def _orders(transaction: Transaction, where: sa.ColumnElement[bool]) -> list[Order]:

@@ -14,7 +14,9 @@ from avalanche.adapters.engine import DatabaseUnavailable
 
 T = TypeVar("T")
 
+# Made once: to put a statement together costs as much as to run it.
 _REVISIONS = select(schema.revision.c.inventory, schema.revision.c.orders)
+_BUMP_ORDERS = update(schema.revision).values(orders=schema.revision.c.orders + 1)
 MOST_NAMED = 500  # of one revision; with more it costs less to read everything again
 MOST_CHANGES = 2000
 REVISIONS_KEPT = 1000
@@ -51,7 +53,7 @@ class Verbs:
 
     def bump_orders(self) -> None:
         """Tell every process that an order changed."""
-        self.connection.execute(update(schema.revision).values(orders=schema.revision.c.orders + 1))
+        self.connection.execute(_BUMP_ORDERS)
 
     def record(self, action: str, subjects: Iterable[str], **detail: Any) -> None:
         """Note who did what, in the audit."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 import time
@@ -168,6 +167,8 @@ def _hooks(arguments: argparse.Namespace, plugins: Plugins, events: Sequence[str
 
 
 def _register(arguments: argparse.Namespace, state: State, config: Config, database: Database, plugins: Plugins) -> int:
+    import asyncio
+
     from avalanche.adapters.registrar import Registrar, Terms
     from avalanche.cli.ethers_choices import membership_of, network_of, wanted_of
     from avalanche.cli.ethers_sources import open_sources
@@ -228,6 +229,8 @@ async def _session(
 
     if not has_screen(arguments):
         return await make(JsonView() if arguments.json else LineView()).run()
+    import asyncio
+
     from avalanche.cli.ethers_screen import Screen
 
     pressed: list[Session] = []

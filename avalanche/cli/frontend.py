@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -30,6 +29,8 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    import asyncio
+
     from avalanche.adapters.authority import Authority
     from avalanche.frontend.server import serve
     from avalanche.log import facts, setup_logging

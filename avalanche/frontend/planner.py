@@ -121,8 +121,9 @@ class Planner:
             ConfigError: a roll cannot be read.
         """
         rolls = self._rolls.of(cluster.rolls).latest
+        weighed = rolls.weighed(root)
         values = tuple(
-            (name, attributes[name], attributes.attribute(name).secret)
+            (name, attributes[name] if name in weighed else None, attributes.attribute(name).secret)
             for name in sorted(rolls.mentioned(root))
             if name in attributes
         )

@@ -52,3 +52,9 @@ def test_defaults_of_disks_are_the_planner_s():
     told = re.search(r"with the keys (.*?): the first line", page, re.DOTALL)
     assert told is not None
     assert re.findall(r"`(\w+)`", told[1]) == list(keys)
+
+
+@pytest.mark.parametrize("appliance", APPLIANCES)
+def test_hosts_of_a_rack_share_one_profile(appliance: str) -> None:
+    """A profile is compiled once for them all: nothing that differs from host to host is weighed."""
+    assert not rolls().weighed(appliance) & {"hostname", "rank", "hostaddr", "mac", "ib_addr"}

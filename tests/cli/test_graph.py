@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,16 @@ def test_a_profile_and_a_kickstart_need_no_database(roll: Path, tmp_path: Path) 
     kickstart = avalanche("kickstart", *source)
     assert "lang en_US.UTF-8" in kickstart
     assert "alpha" in kickstart
+
+
+def test_a_question_about_rolls_loads_no_database_server_or_event_loop(roll: Path) -> None:
+    code = (
+        "import sys; from avalanche.cli import main; status = main(sys.argv[1:]); "
+        "heavy = {'asyncio', 'aiohttp', 'sqlalchemy', 'libtorrent', 'cryptography', 'pykickstart'}; "
+        "sys.exit(status or ' '.join(heavy & sys.modules.keys()) or None)"
+    )
+    command = (sys.executable, "-c", code, "graph", "order", "--root", "compute", "--roll", roll)
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "base\ncompute\n"
 
 
 def test_the_order_is_one_name_per_line(roll: Path, tmp_path: Path) -> None:
