@@ -53,7 +53,9 @@ class Proxy:
             await exchange.text(404, f"{query.target[:200]} is not in generation {self._catalogue.generation}")
             return
         span = requested_span(query, item.entry.sha256, item.entry.size)
-        if span is None:
+        if is_known(query, item.entry.sha256):
+            exchange.head(304, {"ETag": etag(item.entry.sha256)})
+        elif span is None:
             await exchange.text(416, "the range is beyond the end", {"Content-Range": f"bytes */{item.entry.size}"})
         elif query.method == "HEAD":
             send_head(exchange, item.entry.sha256, item.entry.size, span)
@@ -129,7 +131,7 @@ def requested_span(query: Query, sha256: str, size: int) -> Optional[Span]:
     """
     whole = Span(0, size, False)
     match = _RANGE.fullmatch(query.headers.get("range", "").strip())
-    if match is None or query.headers.get("if-range", etag(sha256)) != etag(sha256):
+    if match is None or query.headers.get("if-range", etag(sha256)).strip() != etag(sha256):
         return whole
     first, last = match.groups()
     if not first:
@@ -142,6 +144,12 @@ def requested_span(query: Query, sha256: str, size: int) -> Optional[Span]:
     if int(first) >= size:
         return None
     return Span(int(first), min(int(last) + 1, size) if last else size, True)
+
+
+def is_known(query: Query, sha256: str) -> bool:
+    """Does the client say that it has these bytes? Source of the rules: RFC 9110, section 13.1.2."""
+    tags = [tag.strip() for tag in query.headers.get("if-none-match", "").split(",")]
+    return tags == ["*"] or any(tag in (etag(sha256), f"W/{etag(sha256)}") for tag in tags)
 
 
 def etag(sha256: str) -> str:

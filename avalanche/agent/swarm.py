@@ -330,8 +330,9 @@ class Swarm(Route):
             item = self._catalogue.find_object(sha256)
             if parent is not None and item is not None and sha256 not in self._asks:
                 fetch.append([sha256, parent, item.entry.size - item.verified])
-        have = [item.entry.sha256 for item in self._catalogue.items if item.state is State.COMPLETE]
-        row: dict[str, Any] = {"manifest": self._manifest, "have": list(dict.fromkeys(have))}
+        mine = filter(self._is_first, self._catalogue.closure)
+        have = [item.entry.sha256 for item in mine if item.state is State.COMPLETE]
+        row: dict[str, Any] = {"manifest": self._manifest, "have": have}
         row["fetch"] = fetch[: lookup.MAXIMUM_FETCHES]
         if self._place is not None:
             row["place"] = self._place
