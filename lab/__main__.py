@@ -38,14 +38,16 @@ def demo() -> None:
 
 
 def bench() -> None:
-    """Measure what compiles, stage 2, service files, an inventory of 1,000 hosts and profiles cost."""
+    """Measure what compiles, stage 2, service files, an inventory and profiles cost, and the proxy's first byte."""
     from lab.bench.compile import run_compile
+    from lab.bench.firstbyte import run_firstbyte
     from lab.bench.inventory import run_inventory
     from lab.bench.profiles import run_profiles
     from lab.bench.reports import run_reports
     from lab.bench.stage2 import run_stage2
 
     run_compile()
+    run_firstbyte(Cache.from_environment())
     run_stage2(Cache.from_environment())
     run_reports()
     run_inventory()

@@ -62,7 +62,7 @@ class Feed:
         figures = Figures(loop.time)
         self._events = events
         self._frontends = frontends = Frontends(
-            addresses, manifest.generation, pool=self.pool, count=figures.count_frontend
+            addresses, manifest.generation, pool=self.pool, count=figures.count_frontend, clock=loop.time
         )
         self.relay: Optional[Relay] = None
         if membership is not None:

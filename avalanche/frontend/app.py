@@ -7,6 +7,7 @@ from aiohttp import web
 from avalanche import __version__
 from avalanche.frontend import boot, install
 from avalanche.frontend.answers import errors_answered
+from avalanche.frontend.gate import Gate
 from avalanche.frontend.packages import Packages
 from avalanche.frontend.services import SERVICES, Services
 from avalanche.messages import MAX_BODY
@@ -17,7 +18,7 @@ def make_app(services: Services) -> web.Application:
     """Wire the addresses of docs/protocol.md."""
     app = web.Application(middlewares=[errors_answered], client_max_size=MAX_BODY)
     app[SERVICES] = services
-    packages = Packages(services.generations, max_streams=services.config.frontend.max_streams)
+    packages = Packages(services.generations, Gate(services.config.frontend.caps))
     app.add_routes(
         [
             web.get("/", _about),

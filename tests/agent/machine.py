@@ -43,7 +43,8 @@ class Machine:
     async def __aexit__(self, *reason: object) -> None:
         for pid in (self.keeper(), self.agent()):
             if pid is not None:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
                 await self.ended(pid)
 
     def keeper(self) -> Optional[int]:
