@@ -36,6 +36,8 @@ OPEN_ASKS = 1_900
 OPEN_REQUESTS = 200
 """Requests per parent; the protocol admits some more."""
 PAUSE = 0.05
+URGENT_PER_SECOND, URGENT_AT_ONCE = 5.0, 8.0
+"""Lookups that do not wait for the pause, because the installer waits; what the tracker admits is more than both."""
 """Seconds between two lookups, at least."""
 ALONE_SECONDS = 5.0
 """Without a tracker for so long, and with nothing left to fetch, objects come from the frontend, `ALONE_STREAMS` at a
@@ -94,6 +96,8 @@ class Swarm(Route):
         self._must_register = True
         self._place: Optional[int] = None
         self._news = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._urgencies, self._urgencies_at = URGENT_AT_ONCE, self._now()
         self._is_leaving = False
         self._answered = self._now()
         self._offset: Optional[float] = None
@@ -204,6 +208,17 @@ class Swarm(Route):
         sha256 = item.entry.sha256
         self._asks[sha256] = Ask(sha256, item.entry.size - item.verified, avoid)
         self._news.set()
+        if item.is_demanded and self._may_be_urgent():
+            self._urgent.set()
+
+    def _may_be_urgent(self) -> bool:
+        now = self._now()
+        gained = (now - self._urgencies_at) * URGENT_PER_SECOND
+        self._urgencies, self._urgencies_at = min(URGENT_AT_ONCE, self._urgencies + gained), now
+        if self._urgencies < 1:
+            return False
+        self._urgencies -= 1
+        return True
 
     @property
     def _is_alone(self) -> bool:
@@ -245,7 +260,12 @@ class Swarm(Route):
         """Wait until there is something to say, at most ``seconds``; but never ask too often."""
         if seconds <= 0:
             return
-        await asyncio.sleep(min(PAUSE, seconds))
+        alarm = asyncio.get_running_loop().call_later(min(PAUSE, seconds), self._urgent.set)
+        try:
+            await self._urgent.wait()
+        finally:
+            alarm.cancel()
+            self._urgent.clear()
         if seconds > PAUSE:
             alarm = asyncio.get_running_loop().call_later(seconds - PAUSE, self._news.set)
             try:

@@ -192,3 +192,27 @@ async def test_what_one_parent_is_slow_to_have_keeps_no_other_one_idle(
         # Only so much is asked of the silent one.
         assert len(parent.asked) < len(first)
     await parent.stop()
+
+
+async def test_what_the_installer_waits_for_is_asked_for_without_a_pause(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "PAUSE", 3600.0)
+    path, data = next(iter(frontend.generation.objects.items()))
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        await until(lambda: tracker.lookups)
+        assert rig.feed.relay is not None
+        # Whatever it has to say by itself waits; for the installer it speaks at once.
+        tracker.next = 3600.0
+        await until(lambda: rig.feed.relay is not None and rig.feed.relay.route.time is not None)
+        assert (await rig.get("/" + path)).body == data
+
+
+async def test_an_installer_in_a_hurry_does_not_make_the_tracker_s_limit(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    """Invariant: however often it is asked, no more lookups skip the pause than the tracker takes."""
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        assert rig.feed.relay is not None
+        route = rig.feed.relay.route
+        assert sum(route._may_be_urgent() for _ in range(100)) <= swarm.URGENT_AT_ONCE
