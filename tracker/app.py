@@ -21,6 +21,7 @@ from avalanche.tokens import (
     Ticket,
     TokenRefused,
     canonical_address,
+    check_again,
     peer_id,
     peer_key,
     sign_ticket,
@@ -45,6 +46,8 @@ REFUSALS_PER_SECOND, REFUSALS_AT_ONCE = 1 / 60, 10.0
 """So many refusals are told in the timeline of a host; all are in the log."""
 BODY_SECONDS = 10.0
 """How long the body of a lookup may take to arrive."""
+TOKENS_KEPT = 20_000
+"""Texts of good tokens that are remembered: their signature need not be computed for every lookup."""
 TICK_SECONDS = 0.2
 """How often time is looked at when nobody asks."""
 
@@ -84,6 +87,7 @@ class Tracker:
         self._clock = clock
         self._wall = wall
         self._chance = chance or random.Random()  # noqa: S311 -- jitter and shuffling
+        self._tokens: dict[str, SwarmToken] = {}
         self._lookups = Pace(LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE)
         self._announces = Pace(ANNOUNCES_PER_SECOND, ANNOUNCES_AT_ONCE)
         self._refusals = Pace(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE)
@@ -217,7 +221,15 @@ class Tracker:
             self._on_report(Report(peer.host, peer.order, "refused", text))
 
     def _check(self, text: str, address: str) -> SwarmToken:
-        return verify_token(self._swarm_key, text, address=address, now=self._wall())
+        known = self._tokens.get(text)
+        if known is not None:
+            check_again(known, address=address, now=self._wall())
+            return known
+        token = verify_token(self._swarm_key, text, address=address, now=self._wall())
+        while len(self._tokens) >= TOKENS_KEPT:
+            del self._tokens[next(iter(self._tokens))]
+        self._tokens[text] = token
+        return token
 
     def _registered(self, token: SwarmToken) -> Registered:
         registered = self._registry.find(token.generation)

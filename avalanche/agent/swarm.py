@@ -36,8 +36,10 @@ OPEN_ASKS = 1_900
 OPEN_REQUESTS = 200
 """Requests per parent; the protocol admits some more."""
 PAUSE = 0.05
+EASE = 1.0
+"""A tracker that asks for more seconds between lookups than this has many hosts: what is not urgent waits longer."""
 URGENT_PER_SECOND, URGENT_AT_ONCE = 5.0, 8.0
-"""Lookups that do not wait for the pause, because the installer waits; what the tracker admits is more than both."""
+"""Lookups that do not wait for the pause, when the installer waits or a parent is lost; the tracker admits more."""
 """Seconds between two lookups, at least."""
 ALONE_SECONDS = 5.0
 """Without a tracker for so long, and with nothing left to fetch, objects come from the frontend, `ALONE_STREAMS` at a
@@ -97,6 +99,8 @@ class Swarm(Route):
         self._place: Optional[int] = None
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
+        self._spacing = PAUSE
+        """Seconds between two lookups, unless the second is urgent."""
         self._urgencies, self._urgencies_at = URGENT_AT_ONCE, self._now()
         self._is_leaving = False
         self._answered = self._now()
@@ -118,7 +122,9 @@ class Swarm(Route):
         self._parents.is_due = downloader.is_due
 
     def look_ahead(self) -> None:
-        while self._batches and self._batches[0][0] <= self._figures.verified + AHEAD:
+        # As much further ahead as arrives until it may ask again, and is answered.
+        ahead = AHEAD + int(2 * (self._spacing - PAUSE) * self._figures.ingress.rate)
+        while self._batches and self._batches[0][0] <= self._figures.verified + ahead:
             if len(self._given) >= OPEN_ASKS:
                 return
             for item in self._batches.pop(0)[1]:
@@ -187,6 +193,8 @@ class Swarm(Route):
         log.info("parent blamed peer=%s why=%s object=%s", peer, why, sha256)
         self._blames[(peer, why) if sha256 is None else (peer, why, sha256)] = None
         self._news.set()
+        if self._may_be_urgent():
+            self._urgent.set()
 
     def abandon(self, peer: str) -> None:
         """Ask again for everything that was to come from a parent."""
@@ -208,7 +216,7 @@ class Swarm(Route):
         sha256 = item.entry.sha256
         self._asks[sha256] = Ask(sha256, item.entry.size - item.verified, avoid)
         self._news.set()
-        if item.is_demanded and self._may_be_urgent():
+        if (item.is_demanded or avoid is not None) and self._may_be_urgent():
             self._urgent.set()
 
     def _may_be_urgent(self) -> bool:
@@ -260,14 +268,15 @@ class Swarm(Route):
         """Wait until there is something to say, at most ``seconds``; but never ask too often."""
         if seconds <= 0:
             return
-        alarm = asyncio.get_running_loop().call_later(min(PAUSE, seconds), self._urgent.set)
+        spacing = min(self._spacing, seconds)
+        alarm = asyncio.get_running_loop().call_later(spacing, self._urgent.set)
         try:
             await self._urgent.wait()
         finally:
             alarm.cancel()
             self._urgent.clear()
-        if seconds > PAUSE:
-            alarm = asyncio.get_running_loop().call_later(seconds - PAUSE, self._news.set)
+        if seconds > spacing:
+            alarm = asyncio.get_running_loop().call_later(seconds - spacing, self._news.set)
             try:
                 await self._news.wait()
             finally:
@@ -364,6 +373,7 @@ class Swarm(Route):
         """Do what the tracker says; return how long to wait before the next lookup."""
         self._answered = self._now()
         self._offset = answer.time - self._now()
+        self._spacing = max(PAUSE, answer.next - EASE)
         for row in answer.rows:
             self._parents.learn(row)
         if answer.register:

@@ -22,6 +22,7 @@ from collections import deque
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from avalanche.agent.swarm import AHEAD, BATCH, EASE, PAUSE
 from avalanche.errors import AvalancheError
 from avalanche.tokens import SwarmToken, sign_token
 from lab.simulated import package_sizes
@@ -32,8 +33,6 @@ CLOSURE = 325_000_000
 OBJECTS = 406
 RACK = 32
 FIRST_ADDRESS = IPv4Address("127.16.0.1")
-BATCH, AHEAD = 4 << 20, 16 << 20
-PAUSE = 0.05
 COMING_PER_SECOND = 500
 PORT = 17969
 
@@ -150,7 +149,7 @@ class LoadHost(asyncio.Protocol):
         self._done = 0
         self._done_bytes = 0
         self._known: set[str] = set()
-        self._place: int | None = None
+        self._spacing = PAUSE
         self._registers = True
         self._asking = 0
         self.is_stopped = False
@@ -213,9 +212,11 @@ class LoadHost(asyncio.Protocol):
             self._done_bytes += site.sizes[self._done]
             done.append(site.things[self._done])
             self._done += 1
-        row["received"] = self._done_bytes
-        asks = []
-        ahead = self._done_bytes // BATCH * BATCH + AHEAD
+        # Pieces of an object count before it is complete.
+        received = int(min(allowed, self._given_bytes))
+        row["received"] = received
+        asks: list[list[object]] = []
+        ahead = received // BATCH * BATCH + AHEAD + int(2 * (self._spacing - PAUSE) * self._rate)
         while self._asked < OBJECTS and self._given_bytes < ahead and len(asks) < 512:
             asks.append([site.things[self._asked], site.sizes[self._asked]])
             self._given_bytes += site.sizes[self._asked]
@@ -247,9 +248,11 @@ class LoadHost(asyncio.Protocol):
         self._figures.given += sum(index != -1 for index in give) + len(moves)
         following = answer["next"]
         assert isinstance(following, (int, float))
-        if self._asked < OBJECTS and self._done < self._given:
-            until = (self._done_bytes // BATCH + 1) * BATCH / self._rate - (now - self._began)
-            following = min(float(following), max(PAUSE, until))
+        self._spacing = max(PAUSE, following - EASE)
+        received = min((now - self._began) * self._rate, self._given_bytes)
+        if self._asked < OBJECTS and received < self._given_bytes:
+            until = (received // BATCH + 1) * BATCH / self._rate - (now - self._began)
+            following = min(float(following), max(self._spacing, until))
         self._later(float(following))
 
     def _later(self, seconds: float) -> None:
