@@ -14,6 +14,7 @@ from avalanche.agent.connection import STALL_SECONDS, Address, Pool
 from avalanche.agent.downloader import Downloader, Figures
 from avalanche.agent.events import Events
 from avalanche.agent.frontend import Frontend
+from avalanche.agent.metrics import exposition, families
 from avalanche.agent.proxy import Proxy
 from avalanche.agent.relay import Relay
 from avalanche.agent.server import Server
@@ -87,7 +88,8 @@ class Feed:
             delay=delay,
         )
         self.watch = InstallWatch(events)
-        self._server = Server(Proxy(self.catalogue, self.downloader, on_query=self.watch.asked).answer)
+        proxy = Proxy(self.catalogue, self.downloader, on_query=self.watch.asked, metrics=self._metrics)
+        self._server = Server(proxy.answer)
 
     def __repr__(self) -> str:
         return f"<Feed {self.catalogue!r} {self.downloader!r} {self.relay!r}>"
@@ -112,6 +114,10 @@ class Feed:
                 self.relay = None
                 self.downloader.follow(Route(self._frontends))
         return port
+
+    def _metrics(self) -> str:
+        sent = 0 if self.relay is None else self.relay.bytes_sent
+        return exposition(families(self.catalogue, self.downloader, self.cache, sent=sent))
 
     async def _restore(self) -> None:
         if self.cache.leftovers:

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.downloader import Downloader
 from avalanche.agent.item import Item
+from avalanche.agent.metrics import CONTENT_TYPE, TARGET
 from avalanche.agent.server import ClientGone, Exchange, Query
 from avalanche.errors import AvalancheError
 from avalanche.manifest import check_path
@@ -27,9 +28,18 @@ class Proxy:
 
     Args:
         on_query: called with each item the installer asks for.
+        metrics: writes what is told at `metrics.TARGET`.
     """
 
-    def __init__(self, catalogue: Catalogue, downloader: Downloader, *, on_query: Callable[[Item], None]) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        downloader: Downloader,
+        *,
+        on_query: Callable[[Item], None],
+        metrics: Callable[[], str],
+    ) -> None:
+        self._metrics = metrics
         self._catalogue = catalogue
         self._downloader = downloader
         self._on_query = on_query
@@ -42,6 +52,9 @@ class Proxy:
         """
         if query.method not in ("GET", "HEAD"):
             await exchange.text(405, f"{query.method} is not served here", {"Allow": "GET, HEAD"})
+            return
+        if query.target.partition("?")[0] == TARGET:
+            exchange.whole(200, self._metrics().encode("ascii"), {"Content-Type": CONTENT_TYPE})
             return
         path = object_path(query.target)
         try:

@@ -89,8 +89,11 @@ class Exchange:
     async def text(self, status: int, line: str, headers: Optional[Mapping[str, str]] = None) -> None:
         """Answer with one line of text."""
         body = (" ".join(line.split()) + "\n").encode("utf-8", "replace")
-        fields = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body)), **(headers or {})}
-        self.head(status, fields)
+        self.whole(status, body, {"Content-Type": "text/plain; charset=utf-8", **(headers or {})})
+
+    def whole(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        """Answer with a small body."""
+        self.head(status, {**headers, "Content-Length": str(len(body))})
         if self._query.method != "HEAD":
             self._connection.send_bytes(body)
 

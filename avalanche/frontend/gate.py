@@ -23,7 +23,8 @@ class Gate:
         self._egress: Egress | None = None
         self._turns: dict[Stream, asyncio.Future[None]] = {}
         self._alarm: asyncio.TimerHandle | None = None
-        self.refused = 0
+        self.on_refused: Callable[[], None] = lambda: None
+        """Called for every answer that is told to come back."""
 
     def __repr__(self) -> str:
         return f"<Gate {self._egress!r}>"
@@ -52,12 +53,12 @@ class Gate:
         try:
             stream = egress.enter(host, now=loop.time(), chance=self._chance())
         except Busy:
-            self.refused += 1
+            self.on_refused()
             raise
         try:
             await self._turn(stream)
             if stream.state is State.REFUSED:
-                self.refused += 1
+                self.on_refused()
                 raise Busy(egress.retry_after(self._chance()))
             yield Passage(self, egress, stream)
         finally:

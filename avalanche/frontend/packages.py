@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -65,11 +66,16 @@ def parse_range(text: str | None, size: int) -> Span | None:
 
 
 class Packages:
-    """Serves objects, through the gate."""
+    """Serves objects, through the gate.
 
-    def __init__(self, generations: Generations, gate: Gate) -> None:
+    Args:
+        on_sent: called with every number of bytes that was sent.
+    """
+
+    def __init__(self, generations: Generations, gate: Gate, *, on_sent: Callable[[int], None]) -> None:
         self._generations = generations
         self._gate = gate
+        self._on_sent = on_sent
 
     def __repr__(self) -> str:
         return f"<Packages {self._gate!r}>"
@@ -135,6 +141,7 @@ class Packages:
                 count = min(passage.slice, span.end - offset)
                 async with passage.sending(count), asyncio.timeout(STALL_SECONDS):
                     sent = await loop.sendfile(transport, file, offset, count)
+                self._on_sent(sent)
                 if sent != count:
                     raise RepositoryError(f"{entry.path}: its file became shorter while it was sent")
                 offset += count
