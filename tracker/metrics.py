@@ -18,7 +18,8 @@ from prometheus_client.process_collector import ProcessCollector
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
-disable_created_metrics()  # a series beside each counter, of no use to anybody
+# A series beside each counter, of no use to anybody.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:

@@ -7,6 +7,7 @@ lookup that is lost loses nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Collection
@@ -36,6 +37,9 @@ OPEN_ASKS = 1_900
 OPEN_REQUESTS = 200
 """Requests per parent; the protocol admits some more."""
 PAUSE = 0.05
+RETURN_SECONDS = 30.0
+"""So long after it left the first of several trackers a host looks whether it is there again."""
+PROBE_SECONDS = 1.0
 EASE = 1.0
 """A tracker that asks for more seconds between lookups than this has many hosts: what is not urgent waits longer."""
 URGENT_PER_SECOND, URGENT_AT_ONCE = 5.0, 8.0
@@ -80,6 +84,8 @@ class Swarm(Route):
         parents.on_blame = self.blame
         parents.on_lost = self.abandon
         self._trackers = [Address.parse(url) for url in membership.trackers]
+        self._current = 0
+        self._moved = 0.0
         self._headers = {"Authorization": f"Bearer {membership.token}", "Content-Type": "application/json"}
         self._attempt = attempt
         self._manifest = manifest
@@ -321,12 +327,21 @@ class Swarm(Route):
         }
         request = Request("POST", lookup.TARGET, self._headers, lookup.format_lookup(row))
         problem: AvalancheError = SourceUnavailable("there is no tracker")
-        for address in list(self._trackers):
+        if self._current and self._now() - self._moved > RETURN_SECONDS:
+            # All hosts should stand in one line: that of the first tracker that lives. If it does not, it costs little.
+            self._moved = self._now()
+            with contextlib.suppress(TransferError, ProtocolError, asyncio.TimeoutError):
+                answer = lookup.parse_answer(
+                    await within(PROBE_SECONDS, self._exchange(self._trackers[0], request)), asks
+                )
+                self._current = 0
+                return answer
+        for _ in self._trackers:
             try:
-                return lookup.parse_answer(await self._exchange(address, request), asks)
+                return lookup.parse_answer(await self._exchange(self._trackers[self._current], request), asks)
             except (TransferError, ProtocolError) as error:
                 problem = error
-                self._trackers.append(self._trackers.pop(0))
+                self._current, self._moved = (self._current + 1) % len(self._trackers), self._now()
         raise problem
 
     async def _exchange(self, address: Address, request: Request) -> bytes:

@@ -27,7 +27,8 @@ from avalanche.frontend.gate import Gate
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 NOWHERE = "none"
 
-disable_created_metrics()  # a series beside each counter, of no use to anybody
+# A series beside each counter, of no use to anybody.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:

@@ -216,3 +216,46 @@ async def test_an_installer_in_a_hurry_does_not_make_the_tracker_s_limit(
         assert rig.feed.relay is not None
         route = rig.feed.relay.route
         assert sum(route._may_be_urgent() for _ in range(100)) <= swarm.URGENT_AT_ONCE
+
+
+@pytest_asyncio.fixture
+async def second() -> AsyncIterator[StubTracker]:
+    tracker = StubTracker()
+    await tracker.start()
+    yield tracker
+    await tracker.stop()
+
+
+def of_both(first: StubTracker, second: StubTracker) -> Membership:
+    one, other = first.membership(ORDER), second.membership(ORDER)
+    return Membership(one.trackers + other.trackers, one.token, one.peer_key)
+
+
+async def test_when_a_tracker_dies_the_next_one_is_told_everything(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, second: StubTracker
+) -> None:
+    second.forgets = True
+    async with Rig(frontend, folder, membership=of_both(tracker, second)) as rig:
+        await rig.loaded()
+        assert second.lookups == []
+        await tracker.stop()
+        await until(lambda: any("register" in row for row in second.lookups))
+        told = next(row for row in second.lookups if "register" in row)
+        assert set(told["register"]["have"]) == set(entries(frontend))
+        await tracker.start()
+
+
+async def test_a_host_goes_back_to_the_first_tracker_when_it_is_there_again(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, second: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "RETURN_SECONDS", 0.3)
+    await tracker.stop()
+    async with Rig(frontend, folder, membership=of_both(tracker, second)) as rig:
+        await rig.loaded()
+        await until(lambda: second.lookups and second.lookups[-1]["state"] == "complete")
+        tracker.forgets = True
+        await tracker.start()
+        await until(lambda: any("register" in row for row in tracker.lookups))
+        seen = len(second.lookups)
+        await until(lambda: len(tracker.lookups) >= 5)
+        assert len(second.lookups) <= seen + 1
