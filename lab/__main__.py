@@ -38,7 +38,7 @@ def demo() -> None:
 
 
 def bench() -> None:
-    """Measure what compiles, stage 2, service files, an inventory and profiles cost; the proxy's first byte; a tracker."""
+    """Measure what compiles, stage 2, reports, an inventory and profiles cost; the proxy's first byte; a tracker."""
     from lab.bench.compile import run_compile
     from lab.bench.firstbyte import run_firstbyte
     from lab.bench.inventory import run_inventory

@@ -42,8 +42,8 @@ RETURN_SECONDS = 30.0
 PROBE_SECONDS = 1.0
 EASE = 1.0
 """A tracker that asks for more seconds between lookups than this has many hosts: what is not urgent waits longer."""
-URGENT_PER_SECOND, URGENT_AT_ONCE = 5.0, 8.0
-"""Lookups that do not wait for the pause, when the installer waits or a parent is lost; the tracker admits more."""
+LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE = 15.0, 30.0
+"""While it has spoken less often, a host need not pause when its installer waits or a parent is lost."""
 """Seconds between two lookups, at least."""
 ALONE_SECONDS = 5.0
 """Without a tracker for so long, and with nothing left to fetch, objects come from the frontend, `ALONE_STREAMS` at a
@@ -107,7 +107,7 @@ class Swarm(Route):
         self._urgent = asyncio.Event()
         self._spacing = PAUSE
         """Seconds between two lookups, unless the second is urgent."""
-        self._urgencies, self._urgencies_at = URGENT_AT_ONCE, self._now()
+        self._leave, self._leave_at = LOOKUPS_AT_ONCE, self._now()
         self._is_leaving = False
         self._answered = self._now()
         self._offset: Optional[float] = None
@@ -226,13 +226,11 @@ class Swarm(Route):
             self._urgent.set()
 
     def _may_be_urgent(self) -> bool:
+        """Has it spoken so seldom that it may do so now without a pause?"""
         now = self._now()
-        gained = (now - self._urgencies_at) * URGENT_PER_SECOND
-        self._urgencies, self._urgencies_at = min(URGENT_AT_ONCE, self._urgencies + gained), now
-        if self._urgencies < 1:
-            return False
-        self._urgencies -= 1
-        return True
+        gained = (now - self._leave_at) * LOOKUPS_PER_SECOND
+        self._leave, self._leave_at = min(LOOKUPS_AT_ONCE, self._leave + gained), now
+        return self._leave >= 1
 
     @property
     def _is_alone(self) -> bool:
@@ -290,6 +288,8 @@ class Swarm(Route):
 
     async def _look_up(self) -> tuple[list[Ask], Answer]:
         self._news.clear()
+        if self._may_be_urgent():
+            self._leave -= 1
         self._note_starvation()
         registers = self._must_register
         if registers:

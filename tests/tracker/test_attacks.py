@@ -10,8 +10,9 @@ from typing import Any
 
 import aiohttp
 
+from avalanche.agent import swarm
 from tests.tracker.worlds import OBJECTS, THINGS, Running, lookup, running, token_of
-from tracker.app import LOOKUPS_AT_ONCE, REFUSALS_AT_ONCE
+from tracker.app import LOOKUPS_AT_ONCE, LOOKUPS_PER_SECOND, REFUSALS_AT_ONCE
 
 GOOD = 12
 BAD = 90
@@ -91,6 +92,12 @@ async def test_what_a_host_said_is_worth_nothing_from_elsewhere_or_again() -> No
             assert await work(world, between=replay) == await peaceful()
             assert len(world.tracker.chains) == GOOD
             assert len(world.reports) <= REFUSALS_AT_ONCE * GOOD
+
+
+def test_an_agent_in_a_hurry_asks_no_more_than_is_admitted() -> None:
+    # Without a hurry it pauses; in a hurry it stays below this.
+    assert 1 / swarm.PAUSE <= LOOKUPS_PER_SECOND
+    assert swarm.LOOKUPS_PER_SECOND < LOOKUPS_PER_SECOND and swarm.LOOKUPS_AT_ONCE < LOOKUPS_AT_ONCE
 
 
 async def test_a_refusal_costs_no_more_with_thousands_of_hosts_than_with_few() -> None:
