@@ -38,14 +38,18 @@ def demo() -> None:
 
 
 def bench() -> None:
-    """Measure what compiles, stage 2, service files, an inventory of 1,000 hosts and profiles cost."""
+    """Measure what compiles, stage 2, reports, an inventory and profiles cost; the proxy's first byte; a tracker."""
     from lab.bench.compile import run_compile
+    from lab.bench.firstbyte import run_firstbyte
     from lab.bench.inventory import run_inventory
     from lab.bench.profiles import run_profiles
     from lab.bench.reports import run_reports
     from lab.bench.stage2 import run_stage2
+    from lab.bench.tracker import run_tracker
 
     run_compile()
+    run_firstbyte(Cache.from_environment())
+    run_tracker()
     run_stage2(Cache.from_environment())
     run_reports()
     run_inventory()
