@@ -17,7 +17,7 @@ def main() -> int:
     with opener.open(request, timeout=60) as answer:
         stub = answer.read().decode("ascii")
     # From the line after `%pre ...` to `%end`.
-    script = stub[stub.index("%pre") :].partition("\n")[2].partition("%end\n")[0]
+    script = stub[stub.index("\n%pre ") + 1 :].partition("\n")[2].partition("%end\n")[0]
     exec(compile(script, "stub", "exec"), {"__name__": "__main__"})  # noqa: S102 -- as the installer does
     return 0
 
