@@ -39,10 +39,15 @@ from tracker.standing import Report
 
 
 class Simulation:
-    """One run. Arrange faults with the verbs, then `run`."""
+    """One run. Arrange faults with the verbs, then `run`.
 
-    def __init__(self, world: World, *, seed: int = 0) -> None:
+    Args:
+        make_chains: makes the tracker's part; one that also measures, for example.
+    """
+
+    def __init__(self, world: World, *, seed: int = 0, make_chains: Callable[..., Chains] = Chains) -> None:
         self.world = world
+        self._make_chains = make_chains
         self.now = 0.0
         self.chance = random.Random(seed)
         self.objects: dict[ObjectId, int] = {f"o{number:05d}": size for number, size in enumerate(world.objects)}
@@ -69,7 +74,7 @@ class Simulation:
         return f"<Simulation {len(self.hosts)} hosts at {self.now:.3f} s>"
 
     def _new_chains(self) -> Chains:
-        return Chains(self.world.policy, is_known_slow=self.world.known_slow.__contains__)
+        return self._make_chains(self.world.policy, is_known_slow=self.world.known_slow.__contains__)
 
     def _make_host(self, number: int) -> Host:
         rack = str(number % self.world.racks)
