@@ -38,7 +38,7 @@ def demo() -> None:
 
 
 def bench() -> None:
-    """Measure data planes beside other people's, and what profiles, service files and installs cost; see docs/lab.md."""
+    """Measure data planes beside other people's, and what profiles and service files cost; see docs/lab.md."""
     from lab.bench.driver import run_bench
 
     require_machine()

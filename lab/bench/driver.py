@@ -1,7 +1,7 @@
 """``python -m lab bench``: measures the chosen cells, one after the other, and writes what was found.
 
-``var/bench/cells/NAME.json`` holds a cell, ``var/bench/result.json`` all cells ever measured here with the conditions of
-each, ``docs/benchmarks.md`` and its plots the same for people. A cell is a process in namespaces of its own, so that
+``var/bench/cells/NAME.json`` holds a cell, ``var/bench/result.json`` all cells ever measured here with the conditions
+of each, ``docs/benchmarks.md`` and its plots the same for people. A cell is a process in namespaces of its own, so that
 nothing outlives it however it ends. A run that was interrupted is gone on with when the same is asked for again.
 """
 
@@ -46,7 +46,7 @@ class BenchFailed(AvalancheError):
 
 
 def figure_cells(var: Path, cache: Cache) -> dict[str, Callable[[], Figures]]:
-    """The cells that are not data planes: what profiles and service files cost, a host with a real dnf, the simulator."""
+    """The cells that are not data planes: profiles, service files, a host with a real dnf, the simulator."""
     from lab.bench.compile import run_compile
     from lab.bench.growth import run_growth
     from lab.bench.inventory import run_inventory
@@ -72,7 +72,9 @@ def _run_dnf(var: Path, cache: Cache) -> Figures:
 
     run_demo(Settings(hosts=1, mode="download"), var, cache)
     document = json.loads((var / "demo/result.json").read_text())
-    return {key: document[key] for key in ("single_host_http_seconds", "limit_seconds", "ratio", "frontend_wire_copies")}
+    return {
+        key: document[key] for key in ("single_host_http_seconds", "limit_seconds", "ratio", "frontend_wire_copies")
+    }
 
 
 def run_bench(environment: Mapping[str, str], var: Path, cache: Cache) -> None:

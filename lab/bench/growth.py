@@ -85,7 +85,10 @@ def _row(family: Family, hosts: int) -> dict[str, Any]:
         "tracker_seconds": round(chains.seconds, 3),
         "took_seconds": round(took, 1),
     }
-    say(f"  {family.name}, {hosts} hosts: {seconds:.2f} s, tracker {chains.seconds:.2f} CPU s, simulated in {took:.0f} s")
+    say(
+        f"  {family.name}, {hosts} hosts: {seconds:.2f} s, tracker {chains.seconds:.2f} CPU s, "
+        f"simulated in {took:.0f} s"
+    )
     return row
 
 

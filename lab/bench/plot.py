@@ -43,8 +43,9 @@ def line_chart(
     body = [_grid(x, y, x_label, y_label), f'<text x="{_LEFT}" y="22" class="title">{escape(title)}</text>']
     body += [_line(each, _COLOURS[number % len(_COLOURS)], x, y) for number, each in enumerate(series)]
     body += [_legend(each.name, number) for number, each in enumerate(series)]
+    size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n'
         "<style>text{font:12px sans-serif;fill:#333}.title{font-size:15px}.grid{stroke:#ddd}</style>\n"
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>\n' + "\n".join(body) + "\n</svg>\n"
     )
@@ -53,9 +54,8 @@ def line_chart(
 def _axis(values: Sequence[float], begin: float, end: float, *, is_log: bool, base: int) -> _Axis:
     if is_log:
         low = math.floor(math.log(min(values), base) + 1e-9)
-        high = max(math.ceil(math.log(max(values), base) - 1e-9), low + 1)
-        step = max(1, (high - low) // 8)
-        ticks = tuple(float(base) ** power for power in range(low, high + 1, step))
+        high: int = max(math.ceil(math.log(max(values), base) - 1e-9), low + 1)
+        ticks = tuple(float(base) ** power for power in range(low, high + 1, max(1, (high - low) // 8)))
         return _Axis(lambda value: begin + (end - begin) * (math.log(value, base) - low) / (high - low), ticks)
     step = _step(max(values))
     top = step * math.ceil(max(values) / step - 1e-9)

@@ -18,10 +18,17 @@ _UNTOUCHED = "as the cells are defined"
 _HEAD = """\
 # Benchmarks
 
-Written by `make bench` (docs/lab.md says how to run it, and which cells there are); do not edit. All planes of a cell carried the same payload over the same shaped links,
-one after the other, in one run. Every host's every file was hashed afterwards. *Ratio*: the slowest host's time / the longer of two: what one host alone took with plain curl in the same
-cell, and the limit no plane can beat. *Copies*: what the frontend sent, in unions of what all hosts wanted: payload as agents counted it / bytes of its interface. CPU seconds from the barrier on, median of the
-hosts; memory is the largest peak of a process on any host (libtorrent maps its files). **cpu**: the processors were more than 90 % busy, and the figure says more about them than about the plane.
+Written by `make bench`; do not edit. [The lab](lab.md) says how to run it, and which cells there are. All planes of a
+cell carried the same payload over the same shaped links, one after the other, in one run; every file of every host was
+hashed afterwards.
+
+* *Ratio*: the slowest host's time to the longer of two: what one host alone took with plain curl in the same cell, and
+  the limit that no plane can beat. *Others*: without the hosts that a fault was meant for.
+* *Copies*: what the frontend sent, in unions of what all hosts wanted: payload as agents counted it / bytes of its
+  interface.
+* *CPU s*: from the barrier on, median of the hosts; *MiB*: the largest peak of a process on any host (libtorrent maps
+  its files); *busy*: the share of this machine's processors. **cpu**: it was above 90 %, and the figures say more about
+  the processors than about the plane.
 """
 
 
@@ -114,7 +121,9 @@ def _growth_plots(cells: Mapping[str, Document]) -> dict[str, str]:
 
     return {
         "growth-time": chart("The slowest of simulated hosts", "seconds", "seconds"),
-        "growth-tracker": chart("The tracker's decisions, on this machine", "CPU seconds per install", "tracker_seconds"),
+        "growth-tracker": chart(
+            "The tracker's decisions, on this machine", "CPU seconds per install", "tracker_seconds"
+        ),
         "growth-lookups": chart("Lookups", "per second of the install", "lookups_per_second"),
     }
 
@@ -130,12 +139,13 @@ def _cell(name: str, cell: Document, planes: Mapping[str, Document]) -> str:
     extras += [f"a host every {cell['stagger']:g} s"] if cell["stagger"] else []
     lines = [
         f"## {name}: {cell['about']}\n",
-        f"{cell['hosts']} hosts, {cell['size'] / 1e6:g} MB in {cell['files']} files at {cell['rate_mbit']:g} Mbit/s, seed "
-        f"{cell['seed']}{''.join(', ' + extra for extra in extras)}; {changes}.",
+        f"{cell['hosts']} hosts, {cell['size'] / 1e6:g} MB in {cell['files']} files at {cell['rate_mbit']:g} Mbit/s, "
+        f"seed {cell['seed']}{''.join(', ' + extra for extra in extras)}; {changes}.",
     ]
     if "limit_seconds" in cell:
         lines.append(
-            f"One host alone with plain curl: {cell['single_host_http_seconds']:.2f} s. Limit: {cell['limit_seconds']:.2f} s."
+            f"One host alone with plain curl: {cell['single_host_http_seconds']:.2f} s. "
+            f"Limit: {cell['limit_seconds']:.2f} s."
         )
     lines += [
         f"{_conditions(facts)}; payload in {facts['work']}.\n",
@@ -182,9 +192,8 @@ def _extrapolated(cell: Document, planes: Mapping[str, Document]) -> list[str]:
             value = None if other is None or result is None or "failed" in result else _ratio(other, result)
             if other is not None and value is not None:
                 guess = value * cell["hosts"] / other["hosts"]
-                rows.append(
-                    f"| {plane} | {guess * best(cell):.0f} | {guess:.1f} | | | | | | | extrapolated from N = {other['hosts']} |"
-                )
+                remark = f"extrapolated from N = {other['hosts']}"
+                rows.append(f"| {plane} | {guess * best(cell):.0f} | {guess:.1f} | | | | | | | {remark} |")
                 break
     return rows
 
@@ -203,8 +212,8 @@ def _growth_tables(figures: Document) -> list[str]:
     for world in figures["worlds"]:
         lines += [
             f"{world['about']} Limit: {world['limit_seconds']:.2f} s.\n",
-            "| hosts | slowest s | ratio | frontend copies | most copies of a host | lookups | lookups/s | tracker CPU s "
-            "| of a core | simulated in s |",
+            "| hosts | slowest s | ratio | frontend copies | most copies of a host | lookups | lookups/s "
+            "| tracker CPU s | of a core | simulated in s |",
             "|---|---|---|---|---|---|---|---|---|---|",
         ]
         for row in world["rows"]:

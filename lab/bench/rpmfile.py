@@ -53,10 +53,10 @@ def rpm_file(name: str, size: int, *, seed: int) -> bytes:
     signature = _header(
         _SIGNATURES,
         [
-            (269, _STRING, hashlib.sha1(header).hexdigest()),  # noqa: S324 -- the format's
+            (269, _STRING, hashlib.sha1(header).hexdigest()),
             (273, _STRING, hashlib.sha256(header).hexdigest()),
             (1000, _INT32, len(header) + len(payload)),
-            (1004, _BIN, hashlib.md5(header + payload).digest()),  # noqa: S324 -- the format's
+            (1004, _BIN, hashlib.md5(header + payload).digest()),
         ],
     )
     lead = struct.pack(">4sBBHH66sHH16x", b"\xed\xab\xee\xdb", 3, 0, 0, 255, f"{name}-1-1".encode()[:65], 1, 5)

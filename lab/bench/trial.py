@@ -89,12 +89,13 @@ class Trial:
         weights = self._plane.weights
         cpu = [weights[seat.name].cpu_seconds - before[seat.name] for seat in arena.seats]
         share = busy[0] / max(busy[1], 1)
+        into_racks = {
+            str(rack): [round((after - earlier) / union, 4) for after, earlier in zip(now, trunks[rack], strict=True)]
+            for rack, now in network.trunks().items()
+        }
         return {
             "frontend_wire_copies": round(sent / union, 4),
-            "trunk_copies": {
-                str(rack): [round((after - earlier) / union, 4) for after, earlier in zip(now, trunks[rack], strict=True)]
-                for rack, now in network.trunks().items()
-            },
+            "trunk_copies": into_racks,
             "cpu_seconds_per_host": {"median": round(statistics.median(cpu), 3), "max": round(max(cpu), 3)},
             "rss_mib_per_host": round(max(weight.rss_mib for weight in weights.values()), 1),
             "server_cpu_seconds": round(self._plane.server_weight.cpu_seconds - served, 3),

@@ -93,5 +93,3 @@ class Squid(Http):
 
     def options(self) -> Sequence[str]:
         return ("--proxy", f"http://{PROXY_ADDRESS}:{SQUID_PORT}")
-
-

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import libtorrent as lt
 
-SETTINGS = {
+SETTINGS: lt.settings_pack = {
     "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
     "enable_incoming_utp": False, "enable_outgoing_utp": False, "in_enc_policy": 2, "out_enc_policy": 2,
     "smooth_connects": False, "torrent_connect_boost": 60, "connection_speed": 500, "connections_limit": 2000,
@@ -35,7 +35,9 @@ def main() -> int:
     parser.add_argument("--wanted", type=Path)
     parser.add_argument("--complete", type=Path)
     options = parser.parse_args()
-    session = lt.session({**SETTINGS, "listen_interfaces": options.listen})
+    settings = lt.session_params()
+    settings.settings = {**SETTINGS, "listen_interfaces": options.listen}
+    session = lt.session(settings)
     parameters = lt.load_torrent_file(options.torrent)
     parameters.save_path = options.folder
     parameters.trackers = [options.tracker]
@@ -43,6 +45,7 @@ def main() -> int:
     if options.seed:
         parameters.flags |= lt.torrent_flags.seed_mode
     else:
+        assert parameters.ti is not None
         parameters.file_priorities = _priorities(parameters.ti, set(options.wanted.read_text().splitlines()))
         sys.stdin.readline()  # the start
     session.add_torrent(parameters)

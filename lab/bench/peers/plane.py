@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from signal import Signals
 
 from lab.bench.arena import Arena, Seat
 from lab.bench.weights import Weight, weigh
@@ -52,7 +52,7 @@ class Plane(ABC):
         """The processes that serve."""
 
     @abstractmethod
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         """Send a signal to what serves, trackers included."""
 
     @property
@@ -86,7 +86,7 @@ class Plane(ABC):
             weigh(self.processes(seat), self.weights[seat.name])
         weigh(self.server_processes(), self.server_weight)
 
-    def send(self, seat: Seat, number: signal.Signals) -> None:
+    def send(self, seat: Seat, number: Signals) -> None:
         """Send a signal to all processes of a host."""
         for process in self.processes(seat):
             try:
@@ -118,13 +118,13 @@ class Machine:
 
     def kill(self) -> None:
         self._plane.killed.add(self.name)
-        self._plane.send(self._seat, signal.SIGKILL)
+        self._plane.send(self._seat, Signals.SIGKILL)
 
     def freeze(self) -> None:
-        self._plane.send(self._seat, signal.SIGSTOP)
+        self._plane.send(self._seat, Signals.SIGSTOP)
 
     def thaw(self) -> None:
-        self._plane.send(self._seat, signal.SIGCONT)
+        self._plane.send(self._seat, Signals.SIGCONT)
 
 
 class Serving:
@@ -137,7 +137,7 @@ class Serving:
     def is_running(self) -> bool:
         return self._plane.is_running
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         self._plane.signal(number)
 
     def start(self) -> None:

@@ -48,9 +48,7 @@ class Udpcast(Programs):
                    "--min-receivers", str(len(self.arena.seats)), "--file", str(self.folder / "payload"))  # fmt: skip
         with (self.folder / "sender.log").open("wb") as log:
             inside = self.arena.namespace("frontend").command(*command)
-            self._servers.append(
-                subprocess.Popen(dependent(*inside), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            )
+            self._servers.append(subprocess.Popen(dependent(*inside), stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 
     def problem(self, seat: Seat) -> str:
         got, wanted = seat.folder / "files" / "payload", self.folder / "payload"
