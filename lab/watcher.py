@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from avalanche.agent.link import (
@@ -47,7 +48,7 @@ class Watcher:
         """Now and then: is a parent slow, or stalled, does what comes next starve?"""
         if not host.alive or host.finished is not None:
             return
-        self._sim.at(self._now + WATCH_TICKS * TICK_SECONDS, lambda: self.watch(host))
+        self._sim.at(self._now + WATCH_TICKS * TICK_SECONDS, partial(self.watch, host))
         ingress = rate(host.received_lately, self._now)
         host.best_ingress = max(host.best_ingress, ingress)
         if host.stopped:
@@ -79,7 +80,7 @@ class Watcher:
         line = parent.lines.get(host.peer.id)
         if line is None or parent.lies:
             return 0
-        return sum(max(parent.have.get(each.thing, 0) - each.sent, 0) for each in line.requests.values())
+        return sum(parent.have[thing] - line.requests[thing].sent for thing in line.ready)
 
     def _watch_bytes(self, host: Host, parent: Host) -> None:
         line = parent.lines.get(host.peer.id)

@@ -23,7 +23,8 @@ SETTINGS: lt.settings_pack = {
     "request_queue_time": 1, "max_out_request_queue": 200, "min_announce_interval": 5, "aio_threads": 2,
     "hashing_threads": 1, "listen_queue_size": 200, "ssrf_mitigation": False, "enable_ip_notifier": False,
     "peer_timeout": 20, "request_timeout": 10, "piece_timeout": 5,
-    "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.error_notification,
+    "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
+    | lt.alert.category_t.storage_notification,
 }  # fmt: skip
 
 
@@ -50,13 +51,26 @@ def main() -> int:
         sys.stdin.readline()  # the start
     session.add_torrent(parameters)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    moment = 0.0
     while True:
         session.wait_for_alert(1000)
         for alert in session.pop_alerts():
-            if isinstance(alert, lt.torrent_finished_alert) and options.complete is not None:
-                options.complete.touch()
+            if isinstance(alert, lt.torrent_finished_alert):
+                moment = time.time()
+                # Its last blocks may not be in the files yet.
+                alert.handle.flush_cache()
+            elif isinstance(alert, lt.cache_flushed_alert) and moment and options.complete is not None:
+                _tell(options.complete, moment)
             elif isinstance(alert, (lt.torrent_error_alert, lt.file_error_alert, lt.tracker_error_alert)):
                 print(f"{time.time():.1f} {alert.message()}", flush=True)
+
+
+def _tell(path: Path, moment: float) -> None:
+    """Make a file whose time says since when everything is there."""
+    new = path.with_suffix(".new")
+    new.touch()
+    os.utime(new, (moment, moment))
+    new.replace(path)
 
 
 def _priorities(info: lt.torrent_info, wanted: set[str]) -> list[int]:
