@@ -450,18 +450,18 @@ class Simulation:
         parent.uploaded += size
         parent.uploaded_lately.append((sent, size))
         self.at(sent, partial(self._sent, parent))
-        self.at(arrived + self.world.latency, partial(self._receive, line, request, size, bad=parent.corrupt))
+        self.at(arrived + self.world.latency, partial(self._receive, line, request, size))
 
     def _sent(self, parent: Host) -> None:
         parent.sending = False
         self._send(parent)
 
-    def _receive(self, line: Connection, request: Request, size: int, *, bad: bool) -> None:
+    def _receive(self, line: Connection, request: Request, size: int) -> None:
         line.on_the_way -= 1
         child, thing = request.child, request.thing
         if request.open and child.alive:
             child.received_lately.append((self.now, size))
-            if bad:
+            if request.parent.corrupt:
                 self.lose(child, request.parent, "corrupt", thing)
             else:
                 request.last = line.fed = self.now
