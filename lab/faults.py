@@ -12,7 +12,7 @@ STOP = "stop"
 SERVER_FAULTS = ("frontend-stop", "frontend-freeze", "frontend-kill", "tracker-stop")
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _FAULT = re.compile(
-    rf"(?P<kind>[a-z-]+):(?:(?P<hosts>[0-9]+)(?::(?P<pause>{_NUMBER})s)?|(?P<seconds>{_NUMBER})s)@(?P<percent>[0-9]{{1,3}})%"
+    rf"(?P<kind>[a-z-]+):(?:(?P<hosts>{_NUMBER})(?::(?P<pause>{_NUMBER})s)?|(?P<seconds>{_NUMBER})s)@(?P<percent>[0-9]{{1,3}})%"
 )
 _FORMS = ", ".join(
     [*(f"{kind}:N@P%" for kind in HOST_FAULTS), f"{STOP}:N:Ss@P%", *(f"{kind}:Ss@P%" for kind in SERVER_FAULTS)]
@@ -71,6 +71,8 @@ def _parse(word: str) -> Fault:
     if (match["seconds"] is not None) != (kind in SERVER_FAULTS) or (pause is not None) != (kind == STOP):
         raise ConfigError(f"FAULTS: {word!r}: hosts are whole numbers, times end in s: {_FORMS}")
     fault = Fault(kind, float(match["seconds"] or match["hosts"]), int(match["percent"]), float(pause or 0))
+    if match["hosts"] is not None and not fault.amount.is_integer():
+        raise ConfigError(f"FAULTS: {word!r}: hosts are whole numbers, times end in s: {_FORMS}")
     if fault.percent > 100 or (fault.is_from_start and fault.percent == 0):
         raise ConfigError(f"FAULTS: {word!r}: a share lies between 0 % and 100 %, that of a slow link is above 0 %")
     return fault

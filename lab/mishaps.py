@@ -77,6 +77,7 @@ class Mishaps:
         """Hosts that a fault is meant for, and its kind."""
         self.outages: list[float] = []
         """How many seconds the frontend did not serve, each time."""
+        self._faults = tuple(faults)
         self._frontend = frontend
         self._tracker = tracker
         self._stagger = stagger

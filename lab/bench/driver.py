@@ -87,12 +87,14 @@ def run_bench(environment: Mapping[str, str], var: Path, cache: Cache) -> None:
     figures = figure_cells(var, cache)
     names = chosen(environment.get("BENCH") or "", tuple(figures))
     is_quick = environment.get("BENCH") == QUICK
-    cells = {cell.name: overridden(quick(cell) if is_quick else cell, environment) for cell in CELLS}
+    cells = {
+        cell.name: overridden(quick(cell) if is_quick else cell, environment) for cell in CELLS if cell.name in names
+    }
     _require_programs(names)
     folder = var / "bench"
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        done = _begin(folder, names, environment)
+        done = begin(folder, names, environment)
         problems = {}
         for name in names:
             if name in done:
@@ -106,7 +108,7 @@ def run_bench(environment: Mapping[str, str], var: Path, cache: Cache) -> None:
                 say(f"{name}: {error}")
                 problems[name] = str(error)
             done.append(name)
-            _keep(folder, done)
+            keep(folder, done)
             document = collect(folder)
             write_report(document, _DOCS if not _changed(environment) else folder / "docs")
         (folder / "unfinished.json").unlink()
@@ -146,7 +148,7 @@ def _changed(environment: Mapping[str, str]) -> dict[str, str]:
 # --- going on ---
 
 
-def _begin(folder: Path, names: list[str], environment: Mapping[str, str]) -> list[str]:
+def begin(folder: Path, names: list[str], environment: Mapping[str, str]) -> list[str]:
     """Return which cells an interrupted run of the same choice has done; else forget what the chosen ones were."""
     path = folder / "unfinished.json"
     wanted = {"names": names, "changes": _changed(environment), "commit": commit()}
@@ -161,7 +163,7 @@ def _begin(folder: Path, names: list[str], environment: Mapping[str, str]) -> li
     return []
 
 
-def _keep(folder: Path, done: list[str]) -> None:
+def keep(folder: Path, done: list[str]) -> None:
     path = folder / "unfinished.json"
     _write(path, json.loads(path.read_text()) | {"done": done})
 
@@ -240,4 +242,5 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 def _print_verdicts(document: Document) -> None:
     for row in document["targets"]:
         if row["state"] != "not measured":
-            print(f"{row['state']:12} {row['value']:8.3f} <= {row['bound']:<6g} {row['target']} ({row['plane']})")
+            value = "never" if row["value"] is None else f"{row['value']:.3f}"
+            print(f"{row['state']:12} {value:>8} <= {row['bound']:<6g} {row['target']} ({row['plane']})")

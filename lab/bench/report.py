@@ -40,13 +40,12 @@ def write_report(document: Document, folder: Path) -> None:
     parts = [_HEAD]
     plots = {"ratio": _ratio_plot(planes), "copies": _copies_plot(planes), **_growth_plots(cells)}
     parts += _targets(document["targets"])
+    for old in (folder / PLOTS).glob("*.svg"):
+        old.unlink()
     for name, svg in plots.items():
-        path = folder / PLOTS / f"{name}.svg"
         if svg:
-            path.write_text(svg)
+            (folder / PLOTS / f"{name}.svg").write_text(svg)
             parts.append(f"![{name}]({PLOTS}/{name}.svg)\n")
-        else:
-            path.unlink(missing_ok=True)
     parts += [_cell(name, cell, planes) for name, cell in planes.items()]
     parts += [_figures(name, cell) for name, cell in cells.items() if "figures" in cell]
     (folder / "benchmarks.md").write_text("\n".join(parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ class Figure:
 
 
 Measure = Callable[[Document, str], Figure | None]
-"""From the cells and a plane to the figure, or None: it was not measured, or some host never finished."""
+"""From the cells and a plane to the figure; infinite when some host never finished; None: it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a target with one plane: ``met``, ``not met``, ``cpu_bound`` (not met, and the processors were the
+    """What became of a target with one plane, ``value`` being None for what never ended: ``met``, ``not met``, ``cpu_bound`` (not met, and the processors were the
     limit) or ``not measured``.
     """
 
@@ -68,15 +69,19 @@ def _found(document: Document, cell: str, plane: str) -> tuple[Document, Documen
     return None if found is None or "failed" in found else (document[cell], found)
 
 
+def _or_never(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds
+
+
 def ratio(cell: str, *, others: bool = False) -> Measure:
     """The slowest host's time to the best; ``others``: without those that a fault was meant for."""
 
     def measure(document: Document, plane: str) -> Figure | None:
         found = _found(document, cell, plane)
         seconds = None if found is None else slowest(found[1], without_hit=others)
-        if found is None or seconds is None:
+        if found is None:
             return None
-        return Figure(seconds / best(found[0]), found[1]["cpu_bound"])
+        return Figure(_or_never(seconds) / best(found[0]), found[1]["cpu_bound"])
 
     return measure
 
@@ -99,9 +104,9 @@ def per_host(cell: str) -> Measure:
     def measure(document: Document, plane: str) -> Figure | None:
         found = _found(document, cell, plane)
         seconds = None if found is None else slowest(found[1])
-        if found is None or seconds is None:
+        if found is None:
             return None
-        return Figure(seconds / found[0]["single_host_http_seconds"], found[1]["cpu_bound"])
+        return Figure(_or_never(seconds) / found[0]["single_host_http_seconds"], found[1]["cpu_bound"])
 
     return measure
 
@@ -112,9 +117,9 @@ def beyond_outage(cell: str) -> Measure:
     def measure(document: Document, plane: str) -> Figure | None:
         found = _found(document, cell, plane)
         seconds = None if found is None else slowest(found[1])
-        if found is None or seconds is None:
+        if found is None:
             return None
-        return Figure((seconds - sum(found[1]["outages"])) / best(found[0]), found[1]["cpu_bound"])
+        return Figure((_or_never(seconds) - sum(found[1]["outages"])) / best(found[0]), found[1]["cpu_bound"])
 
     return measure
 
@@ -138,9 +143,9 @@ def to_curl(cell: str) -> Measure:
         found, other = _found(document, cell, plane), _found(document, cell, "http")
         seconds = None if found is None else slowest(found[1])
         curl = None if other is None else slowest(other[1])
-        if found is None or seconds is None or curl is None:
+        if found is None or curl is None:
             return None
-        return Figure(seconds / curl, found[1]["cpu_bound"])
+        return Figure(_or_never(seconds) / curl, found[1]["cpu_bound"])
 
     return measure
 
@@ -152,11 +157,10 @@ def to_better(document: Document, plane: str) -> Figure | None:
         times = {}
         for each in (plane, "relay", "swarm"):
             found = _found(document, name, each)
-            seconds = None if found is None else slowest(found[1])
-            if seconds is not None:
-                times[each] = seconds
+            if found is not None:
+                times[each] = _or_never(slowest(found[1]))
         others = [seconds for each, seconds in times.items() if each != plane]
-        if plane in times and others and document[name]["hosts"] > 1:
+        if plane in times and min(others, default=math.inf) < math.inf and document[name]["hosts"] > 1:
             figures.append(Figure(times[plane] / min(others), document[name]["planes"][plane]["cpu_bound"]))
     return max(figures, key=lambda figure: figure.value, default=None)
 
@@ -209,7 +213,7 @@ def verdicts(document: Document) -> list[Verdict]:
     for target in TARGETS:
         for plane in target.planes:
             figure = target.measure(document, plane)
-            value = None if figure is None else round(figure.value, 4)
+            value = None if figure is None or math.isinf(figure.value) else round(figure.value, 4)
             found.append(Verdict(target.name, plane, target.bound, value, _state(figure, target.bound)))
     return found
 
