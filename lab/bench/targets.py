@@ -37,8 +37,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a target with one plane, ``value`` being None for what never ended: ``met``, ``not met``, ``cpu_bound`` (not met, and the processors were the
-    limit) or ``not measured``.
+    """What became of a target with one plane: ``met``, ``not met``, ``cpu_bound`` (not met, and the processors were the
+    limit) or ``not measured``. ``value`` is None for what was not measured, and for what never ended.
     """
 
     target: str
