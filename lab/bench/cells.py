@@ -72,14 +72,14 @@ CELLS: tuple[Cell, ...] = (
     Cell("killed", "20 % killed at a third, N = 16", 16, planes=_FAULTY, faults="kill:3@33%", is_quick=True),
     Cell(
         "outage",
-        "20 % killed at a third, frontend and tracker still for 5 s at half, N = 16",
+        "20 % killed, frontend and tracker still for 5 s, both at a third, N = 16",
         16,
         planes=_FAULTY,
         faults="kill:3@33%,frontend-freeze:5s@33%",
     ),
     Cell(
         "restart",
-        "20 % killed at a third, frontend and tracker killed, started again after 5 s, N = 16",
+        "20 % killed, frontend and tracker too, which start again after 5 s, all at a third, N = 16",
         16,
         planes=OURS,
         faults="kill:3@33%,frontend-kill:5s@33%",

@@ -9,20 +9,24 @@ from html import escape
 
 _WIDTH, _HEIGHT = 760, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 176, 40, 52
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#888888")
-"""Okabe and Ito's, which colour-blind people tell apart."""
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#888888", "#7a3e9d")
+"""Okabe and Ito's, which colour-blind people tell apart, and two more."""
 _STEPS = (1.0, 2.0, 5.0)
+_MANY = 500
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line; of ``guessed`` points, which follow the measured ones, the line is dashed and the marks are hollow."""
+    """A line; of ``guessed`` points, which follow the measured ones, the line is dashed and the marks are hollow.
+    ``colour`` is its number, so that a name may have the same one in several charts.
+    """
 
     name: str
     points: Sequence[Point]
     guessed: Sequence[Point] = ()
+    colour: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,11 @@ def line_chart(
 ) -> str:
     """Return a chart. On logarithmic axes all values are above 0."""
     points = [point for each in series for point in (*each.points, *each.guessed)]
-    x = _axis([point[0] for point in points], _LEFT, _WIDTH - _RIGHT, is_log=log_x, base=2 if log_x else 10)
-    y = _axis([point[1] for point in points], _HEIGHT - _BOTTOM, _TOP, is_log=log_y, base=10)
+    x = _axis([point[0] for point in points], _LEFT, _WIDTH - _RIGHT, is_log=log_x, doubles=True)
+    y = _axis([point[1] for point in points], _HEIGHT - _BOTTOM, _TOP, is_log=log_y, doubles=False)
     body = [_grid(x, y, x_label, y_label), f'<text x="{_LEFT}" y="22" class="title">{escape(title)}</text>']
-    body += [_line(each, _COLOURS[number % len(_COLOURS)], x, y) for number, each in enumerate(series)]
-    body += [_legend(each.name, number) for number, each in enumerate(series)]
+    body += [_line(each, _colour(each), x, y) for each in series]
+    body += [_legend(each, number) for number, each in enumerate(series)]
     size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n'
@@ -51,11 +55,16 @@ def line_chart(
     )
 
 
-def _axis(values: Sequence[float], begin: float, end: float, *, is_log: bool, base: int) -> _Axis:
+def _axis(values: Sequence[float], begin: float, end: float, *, is_log: bool, doubles: bool) -> _Axis:
+    """``doubles``: a logarithmic axis has powers of two, unless they are too many."""
     if is_log:
+        base = 2 if doubles and max(values) / min(values) <= _MANY else 10
         low = math.floor(math.log(min(values), base) + 1e-9)
         high: int = max(math.ceil(math.log(max(values), base) - 1e-9), low + 1)
-        ticks = tuple(float(base) ** power for power in range(low, high + 1, max(1, (high - low) // 8)))
+        powers = range(low, high + 1, max(1, (high - low) // 8))
+        ticks = tuple(float(base) ** power for power in powers)
+        if base == 10 and high - low <= 2:
+            ticks = tuple(step * each for each in ticks for step in _STEPS if step * each <= ticks[-1])
         return _Axis(lambda value: begin + (end - begin) * (math.log(value, base) - low) / (high - low), ticks)
     step = _step(max(values))
     top = step * math.ceil(max(values) / step - 1e-9)
@@ -101,10 +110,14 @@ def _line(series: Series, colour: str, x: _Axis, y: _Axis) -> str:
     return "\n".join(parts)
 
 
-def _legend(name: str, number: int) -> str:
-    at, colour = _TOP + 8 + 20 * number, _COLOURS[number % len(_COLOURS)]
+def _colour(series: Series) -> str:
+    return _COLOURS[series.colour % len(_COLOURS)]
+
+
+def _legend(series: Series, number: int) -> str:
+    at, colour = _TOP + 8 + 20 * number, _colour(series)
     left = _WIDTH - _RIGHT + 14
     return (
         f'<line x1="{left}" y1="{at}" x2="{left + 18}" y2="{at}" stroke="{colour}" stroke-width="3"/>'
-        f'<text x="{left + 24}" y="{at + 4}">{escape(name)}</text>'
+        f'<text x="{left + 24}" y="{at + 4}">{escape(series.name)}</text>'
     )

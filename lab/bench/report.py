@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from lab.bench.plot import Point, Series, line_chart
 from lab.bench.targets import best, slowest
 
 Document = Mapping[str, Any]
+Measure = Callable[[Document, Document], float | None]
+"""From a cell and a plane's result in it to a figure."""
 
 PLOTS = "benchmarks"
 _SCALED = ("single", "four", "scaled-16", "scaled-32", "scaled-64")
@@ -38,7 +40,12 @@ def write_report(document: Document, folder: Path) -> None:
     cells = document["cells"]
     planes = {name: cells[name] for name in _ordered(cells) if "planes" in cells[name]}
     parts = [_HEAD]
-    plots = {"ratio": _ratio_plot(planes), "copies": _copies_plot(planes), **_growth_plots(cells)}
+    plots = {
+        "ratio": _ratio_plot(planes, ALL),
+        "ratio-peers": _ratio_plot(planes, [plane for plane in ALL if plane not in STARS]),
+        "copies": _copies_plot(planes),
+        **_growth_plots(cells),
+    }
     parts += _targets(document["targets"])
     for old in (folder / PLOTS).glob("*.svg"):
         old.unlink()
@@ -67,8 +74,10 @@ def _targets(rows: Sequence[Document]) -> list[str]:
 # --- plots ---
 
 
-def _ratio_plot(planes: Mapping[str, Document]) -> str:
-    return _by_hosts(planes, "The slowest host, to the best that is possible", "ratio", _ratio, log_y=True)
+def _ratio_plot(planes: Mapping[str, Document], names: Sequence[str]) -> str:
+    title = "The slowest host, to the best that is possible"
+    # Stars dwarf the others.
+    return _by_hosts(planes, names, title, "ratio", _ratio, log_y=STARS[0] in names)
 
 
 def _copies_plot(planes: Mapping[str, Document]) -> str:
@@ -76,12 +85,14 @@ def _copies_plot(planes: Mapping[str, Document]) -> str:
         value = result["frontend_wire_copies"]
         return None if value is None else float(value)
 
-    return _by_hosts(planes, "What the frontend sends", "copies, as its interface counts", sent, log_y=True)
+    return _by_hosts(planes, ALL, "What the frontend sends", "copies, as its interface counts", sent, log_y=True)
 
 
-def _by_hosts(planes: Mapping[str, Document], title: str, label: str, measure: Any, *, log_y: bool) -> str:
+def _by_hosts(
+    planes: Mapping[str, Document], names: Sequence[str], title: str, label: str, measure: Measure, *, log_y: bool
+) -> str:
     series = []
-    for plane in ALL:
+    for plane in names:
         points: list[Point] = []
         guessed: list[Point] = []
         for name in _SCALED:
@@ -98,7 +109,7 @@ def _by_hosts(planes: Mapping[str, Document], title: str, label: str, measure: A
                 grows = not (plane == "squid" and measure is not _ratio)
                 guessed.append((cell["hosts"], last * cell["hosts"] / hosts if grows else last))
         if points:
-            series.append(Series(plane, points, guessed))
+            series.append(Series(plane, points, guessed, ALL.index(plane)))
     enough = any(len(each.points) > 1 for each in series)
     return line_chart(title, "hosts", label, series, log_y=log_y) if enough else ""
 
@@ -115,7 +126,10 @@ def _growth_plots(cells: Mapping[str, Document]) -> dict[str, str]:
     worlds = growth["figures"]["worlds"]
 
     def chart(title: str, label: str, key: str) -> str:
-        series = [Series(world["name"], [(row["hosts"], row[key]) for row in world["rows"]]) for world in worlds]
+        series = [
+            Series(world["name"], [(row["hosts"], row[key]) for row in world["rows"]], colour=number)
+            for number, world in enumerate(worlds)
+        ]
         return line_chart(title, "hosts (simulated)", label, series, log_y=True)
 
     return {
