@@ -97,6 +97,8 @@ class Host:
     have: dict[ObjectId, int] = field(default_factory=dict)
     given: dict[ObjectId, PeerId] = field(default_factory=dict)
     requests: dict[ObjectId, Request] = field(default_factory=dict)
+    asked_of: dict[Host, int] = field(default_factory=dict)
+    """How many of those are open at which parent."""
     lines: dict[PeerId, Connection] = field(default_factory=dict)
     turns: deque[PeerId] = field(default_factory=deque)
     sending: bool = False

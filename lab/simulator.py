@@ -382,6 +382,7 @@ class Simulation:
     def _open(self, child: Host, thing: ObjectId, parent: Host) -> None:
         request = Request(child, parent, thing, child.have.get(thing, 0), self.now)
         child.requests[thing] = request
+        child.asked_of[parent] = child.asked_of.get(parent, 0) + 1
         if (not parent.alive or parent.stopped) and parent is not self.frontend:
             delay = SILENT_SECONDS if not parent.finished else self.world.latency
             self.at(self.now + delay, lambda: self._miss(child, parent))
@@ -397,7 +398,12 @@ class Simulation:
 
     def _close(self, request: Request) -> None:
         request.open = False
-        request.child.requests.pop(request.thing, None)
+        closed = request.child.requests.pop(request.thing, None)
+        if closed is not None:
+            asked_of = request.child.asked_of
+            asked_of[closed.parent] -= 1
+            if not asked_of[closed.parent]:
+                del asked_of[closed.parent]
         line = request.parent.lines.get(request.child.peer.id)
         if line is not None and line.requests.get(request.thing) is request:
             del line.requests[request.thing]

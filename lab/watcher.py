@@ -56,7 +56,8 @@ class Watcher:
         if not host.received_lately or host.received_lately[-1][0] < self._now - 0.5:
             # A gap spoils every rate measured over a second.
             host.quiet_until = max(host.quiet_until, self._now + SLOW_QUIET_SECONDS)
-        for parent in dict.fromkeys(request.parent for request in host.requests.values()):
+        parents = host.asked_of if len(host.asked_of) < 2 else (request.parent for request in host.requests.values())
+        for parent in list(dict.fromkeys(parents)):
             if parent is not self._sim.frontend and parent.alive and not parent.stopped:
                 self._watch_pace(host, parent, ingress)
                 self._watch_bytes(host, parent)
