@@ -12,6 +12,8 @@ from typing import Any
 
 _TREE = Path(__file__).parents[2]
 _ADDITIONS = 10_000_000
+_WRITTEN = (":!docs/benchmarks.md", ":!docs/benchmarks")
+"""What a benchmark writes itself is no change of what is measured."""
 
 
 def conditions(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def commit() -> str:
     """The checkout's commit, with a plus when files differ from it; empty where there is no git."""
     try:
         name = _git("rev-parse", "--short", "HEAD")
-        return name + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+        return name + ("+" if _git("status", "--porcelain", "--untracked-files=no", "--", ".", *_WRITTEN) else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
 
