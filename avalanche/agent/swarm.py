@@ -95,7 +95,8 @@ class Swarm(Route):
         self._place: Optional[int] = None
         self._news = asyncio.Event()
         self._is_leaving = False
-        self._answered = self._now()
+        self._answered: Optional[float] = None
+        """When a tracker answered last, or the first question came up; None before that."""
         self._offset: Optional[float] = None
 
     def __repr__(self) -> str:
@@ -207,12 +208,15 @@ class Swarm(Route):
 
     @property
     def _is_alone(self) -> bool:
-        return self._now() - self._answered > ALONE_SECONDS
+        return self._answered is not None and self._now() - self._answered > ALONE_SECONDS
 
     # --- lookups ---
 
     async def run(self) -> None:
-        """Look up until cancelled."""
+        """Look up until cancelled, from the first question on."""
+        # Who is held back (the file `hold`) must not stand in the line: others would wait for what it does not fetch.
+        await self._news.wait()
+        self._answered = self._now()
         tries, wait = 0, 0.0
         while True:
             await self._pause(wait)
