@@ -473,7 +473,9 @@ class Simulation:
                 request.last = line.fed = self.now
                 child.have[thing] = child.have.get(thing, 0) + size
                 for below in child.lines.values():
-                    if thing in below.requests:
+                    asked = below.requests.get(thing)
+                    # Who asks may have had more of it from another parent.
+                    if asked is not None and asked.sent < child.have[thing]:
                         below.ready.add(thing)
                 child.received += size
                 if self._is_due(child):
