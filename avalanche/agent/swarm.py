@@ -109,7 +109,8 @@ class Swarm(Route):
         """Seconds between two lookups, unless the second is urgent."""
         self._leave, self._leave_at = LOOKUPS_AT_ONCE, self._now()
         self._is_leaving = False
-        self._answered = self._now()
+        self._answered: Optional[float] = None
+        """When a tracker answered last, or the first question came up; None before that."""
         self._offset: Optional[float] = None
 
     def __repr__(self) -> str:
@@ -234,12 +235,15 @@ class Swarm(Route):
 
     @property
     def _is_alone(self) -> bool:
-        return self._now() - self._answered > ALONE_SECONDS
+        return self._answered is not None and self._now() - self._answered > ALONE_SECONDS
 
     # --- lookups ---
 
     async def run(self) -> None:
-        """Look up until cancelled."""
+        """Look up until cancelled, from the first question on."""
+        # Who is held back (the file `hold`) must not stand in the line: others would wait for what it does not fetch.
+        await self._news.wait()
+        self._answered = self._now()
         tries, wait = 0, 0.0
         while True:
             await self._pause(wait)

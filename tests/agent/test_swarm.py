@@ -28,17 +28,22 @@ def entries(frontend: FaultyFrontend) -> list[str]:
     return [entry.sha256 for entry in frontend.generation.manifest.entries]
 
 
-async def test_it_registers_first_and_asks_in_canonical_order(
+async def test_who_is_held_back_stands_in_no_line_and_then_registers_with_its_questions(
     frontend: FaultyFrontend, folder: Path, tracker: StubTracker
 ) -> None:
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
-        await until(lambda: tracker.lookups)
         assert rig.feed.relay is not None
+        route = rig.feed.relay.route
+        for _ in range(20):  # whatever it would do by itself
+            await asyncio.sleep(0)
+        assert (tracker.lookups, route._answered, rig.downloader.is_held) == ([], None, True)
+        rig.load()
+        await until(lambda: tracker.lookups)
         first = tracker.lookups[0]
         assert first["register"] == {"manifest": frontend.generation.manifest.digest, "have": [], "fetch": []}
-        assert (first["state"], first["port"]) == ("fetching", rig.feed.relay.route.port)
-        assert "ask" not in first
-        await rig.loaded()
+        assert (first["state"], first["port"]) == ("fetching", route.port)
+        assert first["ask"][0][0] == entries(frontend)[0]
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 20)
         await until(lambda: tracker.lookups[-1]["state"] == "complete")
     assert tracker.asked() == entries(frontend)
     assert {done for row in tracker.lookups for done in row.get("done", [])} == set(entries(frontend))
