@@ -28,7 +28,7 @@ from avalanche.messages import Done
 
 State = Literal["live", "done", "cancelled", "expired", "exhausted"]
 
-PLANES = ("auto", "relay", "http")
+PLANES = ("auto", "relay", "swarm", "http")
 """How bytes may travel; ``auto`` leaves it to the frontend."""
 MAX_ATTEMPTS = 100
 MAX_SECONDS = 90 * 86400.0

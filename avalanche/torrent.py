@@ -36,7 +36,7 @@ class TorrentFile(NamedTuple):
     first: int
 
     @property
-    def count(self) -> int:
+    def pieces(self) -> int:
         """How many pieces it has; every file begins with a piece of its own."""
         return -(-self.size // PIECE)
 
@@ -149,4 +149,4 @@ def _collect(tree: Mapping[bytes, Value], folders: tuple[bytes, ...], files: lis
             raise ProtocolError("torrent: a file's root is not a SHA-256")
         path = b"/".join((*folders, name)).decode("utf-8", "replace")
         last = files[-1] if files else TorrentFile("", 0, "", 0)
-        files.append(TorrentFile(path, size, root.hex(), last.first + last.count))
+        files.append(TorrentFile(path, size, root.hex(), last.first + last.pieces))

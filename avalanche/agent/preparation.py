@@ -47,6 +47,7 @@ class Plan:
 
     manifest: Manifest
     membership: Optional[Membership]
+    plane: str
 
 
 class Preparation:
@@ -105,7 +106,7 @@ class Preparation:
         found = row["membership"]
         membership = found and Membership(tuple(found["trackers"]), found["token"], found["peer_key"])
         self._events.report("profile", "ok", f"{row['nodes']} nodes, {len(manifest.entries)} objects to load")
-        return Plan(manifest, membership)
+        return Plan(manifest, membership, row["plane"])
 
     async def make_kickstart(self) -> None:
         """Run the ``<pre>`` scripts, render the kickstart, have it judged, and put it where the stub includes it.

@@ -90,6 +90,7 @@ def _plan(installation: Installation) -> dict[str, Any]:
         "manifest": installation.manifest,
         "nodes": len(installation.profile.nodes),
         "membership": membership,
+        "plane": installation.plane,
     }
 
 

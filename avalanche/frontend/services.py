@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from avalanche.adapters.bundle import Bundle
+from avalanche.adapters.wheels import Wheels
 from avalanche.config import Config
 from avalanche.frontend.generations import Generations
 from avalanche.frontend.installations import Installations
@@ -40,6 +41,7 @@ class Services:
     swarm: Swarm
     trackers: Trackers
     bundle: Bundle
+    wheels: Wheels
     ca: str
     order_key: bytes = field(repr=False)
     clock: Callable[[], float] = time.time
@@ -56,12 +58,16 @@ async def living(services: Services) -> AsyncIterator[Services]:
     # Before anybody is answered: hosts that were installing when an earlier frontend ended are known at once.
     await services.swarm.refresh(services.clock())
     await services.trackers.load()
-    refreshing = asyncio.create_task(services.swarm.run(services.clock), name="swarm")
+    running = [
+        asyncio.create_task(services.swarm.run(services.clock), name="swarm"),
+        asyncio.create_task(services.swarm.torrents.run(), name="torrents"),
+    ]
     try:
         yield services
     finally:
-        refreshing.cancel()
-        await asyncio.gather(refreshing, return_exceptions=True)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         services.timeline.close()
         await storing
         services.profiles.close()
