@@ -103,11 +103,15 @@ class Slot:
         already when they come to `write`, which only counts them.
         """
         self.is_lent = True
+        self.seal()
         return f"/proc/self/fd/{self.place.descriptor}/{self._name}"
 
     def reclaim(self) -> None:
         """Write the rest ourselves; nobody else does any more."""
-        self.is_lent = False
+        if self.is_lent:
+            self.is_lent = False
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(self._name, flags, 0o600, dir_fd=self.place.descriptor)
 
     def write(self, data: memoryview) -> None:
         """Append verified bytes.

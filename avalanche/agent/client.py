@@ -61,6 +61,7 @@ SETTINGS: dict[str, Any] = {
     "tracker_receive_timeout": 5,
     "stop_tracker_timeout": 1,
     "ssrf_mitigation": False,
+    "apply_ip_filter_to_trackers": False,
     "enable_ip_notifier": False,
     "aio_threads": 2,
     "hashing_threads": 1,
@@ -72,6 +73,9 @@ SETTINGS: dict[str, Any] = {
 """For a local network and an install that takes minutes; each was measured or has its reason in perf.md's B and D."""
 RETRY_DISK_SECONDS = 1.0
 WANTED, HURRIED = 4, 7
+IPV4 = ("0.0.0.0", "255.255.255.255")  # noqa: S104 - a range in a filter
+IPV6 = ("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
+BLOCKED = 1
 
 log = logging.getLogger(__name__)
 
@@ -114,18 +118,20 @@ class Client:
         host = f"[{address}]" if ":" in address else address
         category = lt.alert.category_t
         mask = category.error_notification | category.status_notification | category.piece_progress_notification
+        # Written at once: the default keeps a checked piece in memory for a while, and it is read back here.
+        params.disk_io_constructor = "posix_disk_io_constructor"
         params.settings = {**SETTINGS, "listen_interfaces": f"{host}:0", "outgoing_interfaces": address,
                            "alert_mask": mask}  # fmt: skip
         self._session = lt.session(params)
         # Peers of a local network would bypass every limit (p2p.md 2.11): all of them are in the global class.
         everybody = lt.ip_filter()
-        everybody.add_rule("0.0.0.0", "255.255.255.255", 1 << lt.session.global_peer_class_id)
-        everybody.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1 << lt.session.global_peer_class_id)
+        everybody.add_rule(IPV4[0], IPV4[1], 1 << lt.session.global_peer_class_id)
+        everybody.add_rule(IPV6[0], IPV6[1], 1 << lt.session.global_peer_class_id)
         self._session.set_peer_class_filter(everybody)
         self._members: set[str] = set()
         self._filter = lt.ip_filter()
-        self._filter.add_rule("0.0.0.0", "255.255.255.255", 1)
-        self._filter.add_rule("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1)
+        self._filter.add_rule(*IPV4, BLOCKED)
+        self._filter.add_rule(*IPV6, BLOCKED)
         self._ours, theirs = socket.socketpair()
         self._theirs = theirs
         for end in (self._ours, theirs):
