@@ -20,10 +20,39 @@ MAXIMUM_GAPS = 64
 MAXIMUM_BODY = 1 << 20
 MAXIMUM_LINE = 1 << 20
 MAXIMUM_ROOM = 1 << 30
+MAXIMUM_LIBRARY = 32 << 20
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _EPOCH = re.compile(r"[0-9a-f]{16}")
 _BITS = re.compile(r"(?:[0-9a-f]{2})*")
+
+
+@dataclass(frozen=True)
+class Library:
+    """Which libtorrent there is for a host (section 12.2): its version, and the hash and size of the wheel."""
+
+    libtorrent: str
+    sha256: str
+    size: int
+
+    def to_json(self) -> str:
+        """Write it."""
+        return json.dumps({"version": 1, "libtorrent": self.libtorrent, "sha256": self.sha256, "size": self.size})
+
+    @classmethod
+    def parse(cls, data: bytes) -> Library:
+        """Read it.
+
+        Raises:
+            ProtocolError: it names no version, hash and size, or too large a file.
+        """
+        row = _object(data, "libtorrent")
+        version, sha256, size = row.get("libtorrent"), row.get("sha256"), row.get("size")
+        if row.get("version") != 1 or not isinstance(version, str) or not isinstance(sha256, str):
+            raise ProtocolError("libtorrent: the frontend's answer is not of version 1")
+        if not _HASH.fullmatch(sha256) or type(size) is not int or not 0 < size <= MAXIMUM_LIBRARY:
+            raise ProtocolError(f"libtorrent: the frontend names no hash, or a file above {MAXIMUM_LIBRARY} bytes")
+        return cls(version, sha256, size)
 
 
 @dataclass(frozen=True)

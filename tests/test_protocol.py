@@ -16,6 +16,7 @@ from avalanche import messages, news, tokens
 from avalanche.agent import frames, lookup
 from avalanche.manifest import parse_manifest
 from avalanche.news import News
+from avalanche.pieces import Library, PieceAnswer, PieceRequest
 from avalanche.profile import parse_installation
 from tracker import messages as tracker_messages
 from tracker.registry import Registered, parse_registry, write_registry
@@ -98,6 +99,17 @@ def read_frames(text: str) -> None:
         assert again == data
 
 
+def read_pieces(text: str) -> None:
+    request = PieceRequest.parse(text.encode())
+    assert PieceRequest.parse(request.to_bytes()) == request
+    assert json.loads(request.to_bytes()) == json.loads(text)
+
+
+def read_pieces_answer(text: str) -> None:
+    answer = PieceAnswer.parse(text.encode())
+    assert json.loads(answer.to_line()) == json.loads(text)
+
+
 def without_version(text: str) -> dict[str, Any]:
     row: dict[str, Any] = json.loads(text)
     assert row.pop("version") == 1
@@ -119,6 +131,9 @@ READERS: dict[str, Callable[[str], object]] = {
     "news": lambda text: News.parse(text.encode()),
     "news-answer": lambda text: news.parse_answer(text.encode()),
     "frames": read_frames,
+    "library": lambda text: Library.parse(text.encode()),
+    "pieces": read_pieces,
+    "pieces-answer": read_pieces_answer,
 }
 
 

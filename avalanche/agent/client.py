@@ -47,7 +47,7 @@ SETTINGS: dict[str, Any] = {
     "peer_timeout": 20,
     "request_timeout": 10,
     "piece_timeout": 5,
-    "min_reconnect_time": 2,
+    "min_reconnect_time": 1,
     "max_failcount": 10,
     "request_queue_time": 1,
     "max_out_request_queue": 64,

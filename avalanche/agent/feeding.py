@@ -109,6 +109,8 @@ class Feeding:
         self._urgent = urgent
         self._may_take = may_take
         self._on_refused = on_refused
+        self.is_known = asyncio.Event()
+        """Has the frontend named this host's peers, and this host to them?"""
         self._pool = Pool(stall=STALL_SECONDS)
         self._epoch: Optional[str] = None
         self._must_tell = False
@@ -210,15 +212,17 @@ class Feeding:
             raise
         finally:
             self._claimed -= room
-        return await self._obey(answer)
+        return await self._obey(request, answer)
 
-    async def _obey(self, answer: PieceAnswer) -> float:
+    async def _obey(self, request: PieceRequest, answer: PieceAnswer) -> float:
         if answer.epoch != self._epoch:
             self._epoch, self._members = answer.epoch, 0
         self._must_tell = answer.register
         if not answer.register:
-            self._members += len(answer.members)
+            if request.epoch == answer.epoch:
+                self._members = max(self._members, request.members + len(answer.members))
             self._client.admit(answer.members)
+            self.is_known.set()
         self._is_idle = answer.next > 0
         if answer.pieces and self._unconfirmed:
             self._confirmed.clear()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import platform
 import re
@@ -28,9 +27,9 @@ from avalanche.errors import (
     TransferError,
     VerificationFailed,
 )
+from avalanche.pieces import Library
 
-MAXIMUM_ZIP = 32 << 20
-MAXIMUM_LIBRARY = 128 << 20
+MAXIMUM_UNPACKED = 128 << 20
 TRIES = 5
 _MEMBER = re.compile(r"libtorrent/__init__\.[A-Za-z0-9_.-]+\.so")
 
@@ -73,17 +72,11 @@ async def provide_library(frontend: Frontend, http: Sequence[Address], folder: P
     data, reason = await frontend.library(python, platform.machine(), words[-1] if words else "")
     if data is None:
         raise ConfigError(reason)
-    try:
-        row = json.loads(data.decode("ascii"))
-        sha256, size = str(row["sha256"]), int(row["size"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ProtocolError(f"libtorrent: the frontend's answer cannot be read: {error}") from None
-    if not re.fullmatch(r"[0-9a-f]{64}", sha256) or not 0 < size <= MAXIMUM_ZIP:
-        raise ProtocolError("libtorrent: the frontend's answer names no hash, or too large a file")
+    found = Library.parse(data)
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(mode=0o700, parents=True)
-        await _fetch(http, sha256, size, folder / "libtorrent.zip")
+        await _fetch(http, found.sha256, found.size, folder / "libtorrent.zip")
         # 26 MB to unpack: the agent's other work goes on meanwhile.
         await asyncio.get_running_loop().run_in_executor(None, _unpack, folder)
         _import(folder)
@@ -128,7 +121,7 @@ def _unpack(folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as wheel:
             found = [info for info in wheel.infolist() if _MEMBER.fullmatch(info.filename)]
-            if len(found) != 1 or found[0].file_size > MAXIMUM_LIBRARY:
+            if len(found) != 1 or found[0].file_size > MAXIMUM_UNPACKED:
                 raise ConfigError(
                     "the frontend's libtorrent is no wheel of it: one libtorrent/__init__.*.so belongs in it"
                 )

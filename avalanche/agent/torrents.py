@@ -7,6 +7,7 @@ read back here and goes the way of every other byte: through the verifier, into 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import Callable, Optional
 from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.client import Client
 from avalanche.agent.connection import Address
+from avalanche.agent.deadline import within
 from avalanche.agent.downloader import Downloader, Figures
 from avalanche.agent.feeding import Feeding
 from avalanche.agent.item import Item, State
@@ -31,6 +33,9 @@ from avalanche.torrent import TorrentFile
 FLUSH_SECONDS = 0.02
 FLUSH_TRIES = 60
 """A piece that libtorrent has checked may still be in its memory: so often the file is looked at again."""
+
+KNOWN_SECONDS = 3.0
+"""So long a frontend may take to name this host to its peers, who let no strangers in."""
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +73,7 @@ class Torrents(Source):
         self._waiters: dict[int, list[asyncio.Future[None]]] = {}
         self._placed: set[Item] = set()
         self._downloader: Optional[Downloader] = None
-        self._is_started = False
+        self._starting: Optional[asyncio.Task[None]] = None
         self.route = TorrentRoute(frontend, self)
         self._feeding = Feeding(
             self._client,
@@ -94,19 +99,28 @@ class Torrents(Source):
         return "the swarm"
 
     def attach(self, downloader: Downloader) -> None:
-        """Fetch for this downloader."""
+        """Fetch for this downloader, once it begins. The frontend hears of this host now, so that its peers know it
+        when it speaks to them.
+        """
         self._downloader = downloader
+        self._feeding.start()
         log.info("swarm plane address=%s port=%d files=%d", self._address, self._client.port, len(self._files))
 
     def start(self) -> None:
-        """Announce, connect, ask the frontend for pieces; once."""
-        if not self._is_started:
-            self._is_started = True
-            self._client.start()
-            self._feeding.start()
+        """Announce, connect, fetch; once."""
+        if self._starting is None:
+            self._starting = asyncio.get_running_loop().create_task(self._start())
+
+    async def _start(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await within(KNOWN_SECONDS, self._feeding.is_known.wait())
+        self._client.start()
 
     async def close(self) -> None:
         """Leave the swarm: nothing listens afterwards, and no file is open."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
         await self._feeding.close()
         await self._client.close()
 

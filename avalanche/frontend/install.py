@@ -21,6 +21,7 @@ from avalanche.log import facts
 from avalanche.manifest import Manifest
 from avalanche.messages import ATTEMPT_HEADER, TOKEN, Done, Event, EventBatch, parse_authorization
 from avalanche.orders import Order, is_secret
+from avalanche.pieces import Library
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +109,8 @@ async def get_library(request: web.Request) -> web.Response:
     if wheel is None:
         where = f"Python {python} on {machine} with glibc {glibc[0]}.{glibc[1]}"
         return line(404, f"this frontend has no libtorrent for {where}; put its wheel into {services.wheels.folder}")
-    row = {"version": 1, "libtorrent": wheel.version, "sha256": wheel.sha256, "size": len(wheel.data)}
-    return web.json_response(row)
+    answer = Library(wheel.version, wheel.sha256, len(wheel.data))
+    return web.Response(text=answer.to_json(), content_type="application/json")
 
 
 async def get_library_file(request: web.Request) -> web.Response:

@@ -85,10 +85,13 @@ class Served:
         return all(sha256 in self._ranges for sha256 in objects)
 
     def admit(self, address: str) -> None:
-        """An address belongs to the swarm."""
+        """An address belongs to the swarm: those who wait for pieces are told at once."""
         if address not in self._known:
             self._known.add(address)
             self.members.append(address)
+            waiting, self._waiting = self._waiting, []
+            for waiter in waiting:
+                waiter.done.set_result([])
 
     async def lease(self, host: str, request: PieceRequest, now: float) -> list[int]:
         """Pieces for a host, at once or a moment later; none: it may come back."""
