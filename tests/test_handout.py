@@ -201,7 +201,7 @@ class World:
         return all(len(held) == len(self.sizes) for held in self.held.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1 << 32), st.integers(1, 12), st.integers(1, 120))
 def test_everybody_who_lives_ends_with_every_piece(seed: int, hosts: int, pieces: int) -> None:
     world = World(seed, hosts, pieces)
@@ -217,7 +217,7 @@ def test_without_faults_exactly_one_copy_leaves() -> None:
     leaving = 0
     for turn in range(4000):
         host = f"h{turn % 16}"
-        pieces = handout.ask(host, ROOM, turn * 0.01, missing=range(64))
+        pieces = handout.ask(host, ROOM, turn * 0.01)
         leaving += len(pieces)
         handout.confirm(host, pieces, turn * 0.01)
     assert leaving == 500

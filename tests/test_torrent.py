@@ -50,7 +50,7 @@ def test_it_equals_libtorrents_own_byte_for_byte(tmp_path: Path) -> None:
     assert isinstance(ours, dict) and ours[b"piece layers"] == theirs[b"piece layers"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.dictionaries(st.from_regex(r"[a-zA-Z0-9.+~^-]{1,8}(/[a-zA-Z0-9+-]{1,5}x){0,2}", fullmatch=True).filter(
     lambda path: path not in (".", "..")), st.sampled_from(SIZES), min_size=1, max_size=6))  # fmt: skip
 def test_libtorrent_loads_every_one_and_sees_the_same_files(sizes: dict[str, int]) -> None:
