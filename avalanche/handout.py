@@ -25,6 +25,8 @@ LEAST_WINDOW = 3 * PIECE
 WINDOW_SECONDS = 0.3
 """Bytes on their way to all hosts together: what they confirm in so many seconds, and at least `LEAST_WINDOW`."""
 MOST_WINDOW = 32 << 20
+LAST_SHARE = 0.03
+"""So much of all bytes, in small pieces, is handed out last."""
 GATHER_SECONDS = 1.0
 """After a restart, so long hosts may tell what they have before anything is handed out."""
 
@@ -45,6 +47,23 @@ class _Host:
     leased: dict[int, float] = field(default_factory=dict)
 
 
+def handing_order(order: Sequence[int], sizes: Sequence[int]) -> list[int]:
+    """The order in which pieces go out: ``order``, but a few small ones come at the end, the largest of them first.
+
+    The frontend's last piece still has to travel to all hosts, each of which can pass on only what it has whole: what
+    remains to be done then is as long as that piece is large, times the logarithm of the hosts.
+    """
+    total = sum(sizes[piece] for piece in order)
+    small, kept = 0, set()
+    for piece in sorted(order, key=lambda each: sizes[each]):
+        small += sizes[piece]
+        if small > total * LAST_SHARE or sizes[piece] > PIECE // 4:
+            break
+        kept.add(piece)
+    first = [piece for piece in order if piece not in kept]
+    return first + sorted(kept, key=lambda each: -sizes[each])
+
+
 class Handout:
     """The pieces of one torrent, as one frontend hands them out.
 
@@ -60,6 +79,8 @@ class Handout:
         self._hosts: dict[str, _Host] = {}
         self._groups: dict[str, _Group] = {}
         self._waiting = set(order)
+        self._left = sum(sizes)
+        """Bytes of the waiting pieces."""
         self._returned: list[int] = []
         self._leases: dict[int, str] = {}
         self._given: dict[int, tuple[str, float]] = {}
@@ -147,7 +168,8 @@ class Handout:
         window = self._window(now)
         own = sum(self._sizes[piece] for piece in asker.leased)
         left = min(room, window - self._on_the_way(now), max(PIECE, 2 * window // len(self._hosts)) - own)
-        share = max(PIECE, window // (2 * len(self._hosts)))
+        # Towards the end everybody gets small portions: one host with all the rest would be its only source.
+        share = min(max(PIECE, window // (2 * len(self._hosts))), self._left // (2 * len(self._hosts)))
         taken: list[int] = []
         size = 0
         for piece in self._candidates(asker, now, missing, urgent):
@@ -157,7 +179,7 @@ class Handout:
                 break
             taken.append(piece)
         for piece in taken:
-            self._waiting.discard(piece)
+            self._take(piece)
             self._given.pop(piece, None)
             self._leases[piece] = host
             asker.leased[piece] = now
@@ -189,12 +211,18 @@ class Handout:
         holder = self._leases.pop(piece, None)
         if holder is not None and holder in self._hosts:
             self._hosts[holder].leased.pop(piece, None)
-        self._waiting.discard(piece)
+        self._take(piece)
         self._given[piece] = host, now
+
+    def _take(self, piece: int) -> None:
+        if piece in self._waiting:
+            self._waiting.remove(piece)
+            self._left -= self._sizes[piece]
 
     def _return(self, piece: int) -> None:
         self._leases.pop(piece, None)
         self._waiting.add(piece)
+        self._left += self._sizes[piece]
         self._returned.append(piece)
 
     def _on_the_way(self, now: float) -> int:

@@ -15,6 +15,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -50,8 +51,12 @@ class World:
     folder: Path
 
     def token(self, name: str, address: str) -> str:
-        """A host's token; its order is made of its name."""
-        order = f"{abs(hash(name)) % (1 << 64):016x}" if not name[-1].isdigit() else f"{int(name.split('-')[-1]):016x}"
+        """A host's token; its order is made of its address."""
+        order = f"{int(ip_address(address)):016x}"
+            f"{abs(hash(name)) % (1 << 64):016x}"
+            if not name[-1].isdigit()
+            else f"{int(name.rsplit('-', maxsplit=1)[-1]):016x}"
+        )
         expires = int(time.time()) + 3600
         return sign_token(KEY, SwarmToken(order, name, "0", address, GENERATION, expires))
 

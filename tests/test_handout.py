@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from avalanche.handout import (
     GAP_SECONDS,
     GATHER_SECONDS,
+    LAST_SHARE,
     LEASE_SECONDS,
     LEAST_WINDOW,
     MOST_WINDOW,
     SILENT_SECONDS,
     WINDOW_SECONDS,
     Handout,
+    handing_order,
 )
 from avalanche.manifest import PIECE
 
@@ -150,6 +152,22 @@ def test_numbers_that_are_no_pieces_change_nothing() -> None:
     handout.join("h1", "all", range(3), [7, 99], 0.0)
     handout.confirm("h1", [3, 1 << 30], 0.0)
     assert handout.ask("h1", ROOM, 2.0, missing=[5], urgent=[9])[0] == 0
+
+
+@given(st.lists(st.integers(1, PIECE), min_size=1, max_size=200))
+def test_the_handing_order_has_every_piece_once_and_ends_with_the_small_ones(sizes: list[int]) -> None:
+    order = handing_order(range(len(sizes)), sizes)
+    assert sorted(order) == list(range(len(sizes)))
+    falls = [place for place in range(1, len(order)) if order[place] < order[place - 1]]
+    end = order[falls[0] :] if falls else []
+    assert sum(sizes[piece] for piece in end) <= LAST_SHARE * sum(sizes)
+    assert all(sizes[piece] <= PIECE // 4 for piece in end)
+
+
+def test_towards_the_end_everybody_gets_small_portions() -> None:
+    handout = make(40, hosts=4, size=1000)
+    assert 1 <= len(handout.ask("h0", ROOM, 0.0)) <= 5
+    assert 1 <= len(handout.ask("h1", ROOM, 0.0)) <= 5
 
 
 class World:

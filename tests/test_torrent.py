@@ -54,7 +54,7 @@ def test_it_equals_libtorrents_own_byte_for_byte(tmp_path: Path) -> None:
 @given(st.dictionaries(st.from_regex(r"[a-zA-Z0-9.+~^-]{1,8}(/[a-zA-Z0-9+-]{1,5}x){0,2}", fullmatch=True).filter(
     lambda path: path not in (".", "..")), st.sampled_from(SIZES), min_size=1, max_size=6))  # fmt: skip
 def test_libtorrent_loads_every_one_and_sees_the_same_files(sizes: dict[str, int]) -> None:
-    folders = {path[: place] for path in sizes for place in range(len(path)) if path[place] == "/"}
+    folders = {path[:place] for path in sizes for place in range(len(path)) if path[place] == "/"}
     sizes = {path: size for path, size in sizes.items() if path not in folders}
     _, torrent = make(sizes)
     loaded = lt.load_torrent_buffer(torrent.to_bytes(ANNOUNCE))
@@ -83,9 +83,10 @@ def test_the_same_objects_give_the_same_bytes_in_whatever_order_they_come() -> N
 
 def test_who_announces_where_does_not_change_the_torrent() -> None:
     _, torrent = make({"a": 5, "b": PIECE + 1})
-    assert lt.load_torrent_buffer(torrent.to_bytes()).ti.info_hashes() == lt.load_torrent_buffer(
-        torrent.to_bytes(ANNOUNCE)
-    ).ti.info_hashes()
+    assert (
+        lt.load_torrent_buffer(torrent.to_bytes()).ti.info_hashes()
+        == lt.load_torrent_buffer(torrent.to_bytes(ANNOUNCE)).ti.info_hashes()
+    )
 
 
 def test_the_same_bytes_are_in_it_once() -> None:

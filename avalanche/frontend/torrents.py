@@ -19,7 +19,7 @@ from aiohttp import web
 from avalanche.adapters.distributions import Generation
 from avalanche.errors import OrderRefused, ProtocolError, RepositoryError
 from avalanche.frontend.answers import client, line
-from avalanche.handout import Handout
+from avalanche.handout import Handout, handing_order
 from avalanche.log import facts
 from avalanche.manifest import Manifest
 from avalanche.pieces import MAXIMUM_BODY, PieceAnswer, PieceRequest
@@ -68,7 +68,8 @@ class Served:
             count = len(entry.piece_hashes)
             self._ranges[entry.sha256] = range(first, first + count)
             first += count
-        self.handout = Handout([piece.size for piece in torrent.pieces], self.wants(order))
+        sizes = [piece.size for piece in torrent.pieces]
+        self.handout = Handout(sizes, handing_order(self.wants(order), sizes))
         self.epoch = secrets.token_hex(8)
         self._known: set[str] = set()
         self._waiting: list[_Waiter] = []

@@ -21,13 +21,6 @@ def test_every_setting_is_read() -> None:
     assert settings == Settings(hosts=8, rate_mbit=1000, mode="download", plane="http")
 
 
-def test_a_plane_that_does_not_exist_yet_is_refused_in_one_line() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^PLANE=swarm does not exist yet: this version has PLANE=relay\|http\|auto$"
-    ):
-        read_settings({"PLANE": "swarm"})
-
-
 def test_packages_are_relayed_unless_somebody_says_otherwise() -> None:
     assert read_settings({}).plane == "relay"
 
