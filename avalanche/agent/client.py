@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import sys
 from collections.abc import Iterable
 from typing import Any, Callable
 
@@ -84,9 +85,11 @@ def import_libtorrent() -> Any:
     """The module. Raises ImportError: there is none, or it is too old."""
     import libtorrent
 
-    version = tuple(int(part) for part in libtorrent.__version__.split(".")[:2])
-    if version < OLDEST:
-        raise ImportError(f"libtorrent {libtorrent.__version__} is older than 2.1")
+    # A folder without a module that fits this Python is imported too, and is empty.
+    version = getattr(libtorrent, "__version__", "0")
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        del sys.modules["libtorrent"]
+        raise ImportError(f"version {version} is older than 2.1" if version != "0" else "it is for another Python")
     return libtorrent
 
 
