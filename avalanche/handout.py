@@ -153,13 +153,21 @@ class Handout:
                 self._give(piece, host, now)
 
     def ask(
-        self, host: str, room: int, now: float, *, missing: Iterable[int] = (), urgent: Iterable[int] = ()
+        self,
+        host: str,
+        room: int,
+        now: float,
+        *,
+        missing: Iterable[int] = (),
+        urgent: Iterable[int] = (),
+        only: bool = False,
     ) -> list[int]:
         """Lease pieces to a host that takes ``room`` bytes; none: not now.
 
         Args:
             missing: what it lacks and finds at nobody.
             urgent: what its installer waits for.
+            only: it takes nothing but these.
         """
         asker = self._hosts[host]
         asker.seen = now
@@ -172,7 +180,7 @@ class Handout:
         share = min(max(PIECE, window // (2 * len(self._hosts))), self._left // (2 * len(self._hosts)))
         taken: list[int] = []
         size = 0
-        for piece in self._candidates(asker, now, missing, urgent):
+        for piece in self._candidates(asker, now, missing, urgent, only=only):
             size += self._sizes[piece]
             # A host that may take something takes at least one piece, whatever its size.
             if left <= 0 or (taken and size > min(left, share)):
@@ -187,15 +195,20 @@ class Handout:
             self._returned = [piece for piece in self._returned if piece in self._waiting]
         return taken
 
-    def _candidates(self, asker: _Host, now: float, missing: Iterable[int], urgent: Iterable[int]) -> Iterator[int]:
+    def _candidates(
+        self, asker: _Host, now: float, missing: Iterable[int], urgent: Iterable[int], *, only: bool
+    ) -> Iterator[int]:
         """What a host may get, the most urgent first, each once."""
         group = asker.group
         seen: set[int] = set()
+        first = [piece for piece in urgent if piece in self._waiting]
         gaps = [piece for piece in missing if piece in group.wants and self._is_gap(piece, now)]
-        for piece in (*(each for each in urgent if each in self._waiting), *gaps, *self._returned):
+        for piece in (*first, *gaps, *(() if only else self._returned)):
             if piece in group.wants and piece not in seen:
                 seen.add(piece)
                 yield piece
+        if only:
+            return
         while group.position < len(group.wanted) and group.wanted[group.position] not in self._waiting:
             group.position += 1
         for place in range(group.position, len(group.wanted)):

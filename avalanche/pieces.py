@@ -67,7 +67,8 @@ class PieceRequest:
         have: pieces that came from the frontend and are checked, since the last request.
         held: in the first request of an epoch: every piece it has.
         missing: pieces that it lacks and that nobody it is connected to has.
-        urgent: pieces that its installer waits for.
+        urgent: pieces that go before others: its installer waits for them.
+        only: it takes nothing but these two.
         members: how many addresses of the swarm it knows.
     """
 
@@ -79,6 +80,7 @@ class PieceRequest:
     held: Optional[Collection[int]] = None
     missing: Sequence[int] = ()
     urgent: Sequence[int] = ()
+    only: bool = False
     members: int = 0
 
     def to_bytes(self) -> bytes:
@@ -88,6 +90,8 @@ class PieceRequest:
             row["epoch"] = self.epoch
         if self.held is not None:
             row["held"] = _to_bits(self.held)
+        if self.only:
+            row["only"] = True
         rows = {"have": self.have, "missing": self.missing, "urgent": self.urgent}
         row.update({name: list(value) for name, value in rows.items() if value})
         return json.dumps({**row, "members": self.members}, separators=(",", ":")).encode("ascii")
@@ -101,7 +105,7 @@ class PieceRequest:
         """
         row = _object(data, "pieces")
         required = {"version", "info_hash", "manifest", "room", "members"}
-        allowed = required | {"epoch", "held", "have", "missing", "urgent"}
+        allowed = required | {"epoch", "held", "have", "missing", "urgent", "only"}
         if not required <= set(row) <= allowed or row["version"] != 1 or type(row["version"]) is not int:
             raise ProtocolError(f"pieces: not of version 1, or not with the keys {' '.join(sorted(required))}")
         for name, pattern in (("info_hash", _HASH), ("manifest", _HASH), ("epoch", _EPOCH), ("held", _BITS)):
@@ -110,6 +114,8 @@ class PieceRequest:
         for name, most in (("room", MAXIMUM_ROOM), ("members", MAXIMUM_ROWS * 16)):
             if type(row[name]) is not int or not 0 <= row[name] <= most:
                 raise ProtocolError(f"pieces: {name!r} is not a whole number from 0 to {most}")
+        if type(row.get("only", False)) is not bool:
+            raise ProtocolError("pieces: 'only' is not true or false")
         return cls(
             info_hash=row["info_hash"],
             manifest=row["manifest"],
@@ -119,6 +125,7 @@ class PieceRequest:
             held=_from_bits(row["held"]) if "held" in row else None,
             missing=_numbers(row, "missing", MAXIMUM_GAPS),
             urgent=_numbers(row, "urgent", MAXIMUM_GAPS),
+            only=row.get("only", False),
             members=row["members"],
         )
 

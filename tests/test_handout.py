@@ -122,6 +122,14 @@ def test_what_an_installer_waits_for_goes_first() -> None:
     assert handout.ask("h0", ROOM, 0.0, urgent=[17])[0] == 17
 
 
+def test_a_host_that_takes_nothing_else_gets_what_is_urgent_alone() -> None:
+    handout = make(20, hosts=2)
+    lost = handout.ask("h1", ROOM, 0.0)
+    handout.leave("h1")
+    assert lost and handout.ask("h0", ROOM, 3.0, urgent=[17], only=True) == [17]
+    assert handout.ask("h0", ROOM, 3.0, urgent=[17], only=True) == []
+
+
 def test_hosts_get_only_what_they_want() -> None:
     handout = Handout([PIECE] * 10, list(range(10)))
     handout.join("h0", "even", range(0, 10, 2), (), 0.0)

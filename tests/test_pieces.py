@@ -24,6 +24,7 @@ requests = st.builds(
     held=st.none() | st.sets(st.integers(0, 5000), max_size=30).map(lambda held: tuple(sorted(held))),
     missing=numbers,
     urgent=numbers,
+    only=st.booleans(),
     members=st.integers(0, 60_000),
 )
 
@@ -71,6 +72,7 @@ def changed(**values: object) -> bytes:
         changed(have=[True]),
         changed(have={}),
         changed(missing=list(range(MAXIMUM_GAPS + 1))),
+        changed(only=1),
         changed(strange=1),
     ],
 )

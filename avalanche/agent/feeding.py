@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable, Sequence
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 
 from avalanche.agent.client import Client
 from avalanche.agent.connection import Address, Pool, Request, Sink
@@ -73,13 +73,29 @@ class _Body(Sink):
             self._next += 1
 
 
+class Appetite(NamedTuple):
+    """What a host wants of the frontend now.
+
+    Attributes:
+        takes: anything?
+        only: nothing but ``urgent``?
+        urgent: pieces that go before others.
+        wanted: all pieces that it lacks and has a place for.
+    """
+
+    takes: bool
+    only: bool
+    urgent: Sequence[int]
+    wanted: Iterable[int]
+
+
 class Feeding:
     """The conversation with the frontends that hand pieces out.
 
     Args:
         sizes: the bytes of every piece.
-        urgent: the pieces that the installer waits for.
-        wanted: the pieces this host wants now.
+        appetite: what this host wants now.
+        takes: has a piece a place here?
         on_refused: called once, when no frontend serves this torrent any more.
     """
 
@@ -93,9 +109,8 @@ class Feeding:
         manifest: str,
         sizes: Sequence[int],
         figures: Figures,
-        wanted: Callable[[], Iterable[int]],
-        urgent: Callable[[], Iterable[int]],
-        may_take: Callable[[], bool],
+        appetite: Callable[[], Appetite],
+        takes: Callable[[int], bool],
         on_refused: Callable[[str], None],
     ) -> None:
         self._client = client
@@ -105,9 +120,8 @@ class Feeding:
         self._manifest = manifest
         self._sizes = sizes
         self._figures = figures
-        self._wanted = wanted
-        self._urgent = urgent
-        self._may_take = may_take
+        self._appetite = appetite
+        self._takes = takes
         self._on_refused = on_refused
         self.is_known = asyncio.Event()
         """Has the frontend named this host's peers, and this host to them?"""
@@ -161,7 +175,7 @@ class Feeding:
 
     @property
     def _room(self) -> int:
-        if not self._may_take():
+        if not self._appetite().takes:
             return 0
         ahead = max(LEAST_AHEAD, int(AHEAD_SECONDS * self._client.egress))
         # Without peers there is nobody to pass anything on to.
@@ -192,6 +206,7 @@ class Feeding:
 
     async def _exchange(self, room: int) -> float:
         """Ask once; return how long to wait before the next time."""
+        appetite = self._appetite()
         have, self._have = self._have[:MAXIMUM_ROWS], self._have[MAXIMUM_ROWS:]
         request = PieceRequest(
             info_hash=self._info_hash,
@@ -200,8 +215,9 @@ class Feeding:
             room=room,
             have=have,
             held=self._client.held if self._must_tell else None,
-            missing=self._missing(),
-            urgent=list(self._urgent())[:MAXIMUM_GAPS],
+            missing=self._missing(appetite),
+            urgent=appetite.urgent,
+            only=appetite.only,
             members=self._members,
         )
         self._claimed += room
@@ -233,10 +249,10 @@ class Feeding:
                 self._unconfirmed.clear()
         return answer.next
 
-    def _missing(self) -> list[int]:
+    def _missing(self, appetite: Appetite) -> list[int]:
         """What nobody is known to have: what the installer waits for, and, when nothing else comes, everything."""
         spread = self._client.availability
-        pieces = self._wanted() if self._is_idle else self._urgent()
+        pieces = appetite.wanted if self._is_idle else appetite.urgent
         found: list[int] = []
         for piece in pieces:
             if piece not in self._client.held and not (piece < len(spread) and spread[piece]):
@@ -271,6 +287,8 @@ class Feeding:
 
     def _arrived(self, piece: int, data: bytes) -> None:
         self._figures.count_frontend(len(data))
+        if not self._takes(piece):
+            return  # it was leased before the cache was full; another host gets it
         if piece in self._client.held:
             self._have.append(piece)
             return

@@ -11,7 +11,8 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Callable, Optional
 
 from avalanche.agent.catalogue import Catalogue
@@ -19,7 +20,7 @@ from avalanche.agent.client import Client
 from avalanche.agent.connection import Address
 from avalanche.agent.deadline import within
 from avalanche.agent.downloader import Downloader, Figures
-from avalanche.agent.feeding import Feeding
+from avalanche.agent.feeding import Appetite, Feeding
 from avalanche.agent.item import Item, State
 from avalanche.agent.source import Load, Route, Source
 from avalanche.agent.transfer import Transfer
@@ -27,6 +28,7 @@ from avalanche.bencode import decode, encode
 from avalanche.errors import AvalancheError, ProtocolError, VerificationFailed
 from avalanche.manifest import PIECE
 from avalanche.membership import Membership
+from avalanche.pieces import MAXIMUM_GAPS
 from avalanche.tokens import read_token
 from avalanche.torrent import TorrentFile
 
@@ -72,6 +74,9 @@ class Torrents(Source):
         self._files = _known_files(self._client.files, catalogue)
         self._waiters: dict[int, list[asyncio.Future[None]]] = {}
         self._placed: set[Item] = set()
+        self._open: set[int] = set()
+        """The files that have a place."""
+        self._owners = [number for number, file in enumerate(self._client.files) for _ in range(file.pieces)]
         self._downloader: Optional[Downloader] = None
         self._starting: Optional[asyncio.Task[None]] = None
         self.route = TorrentRoute(frontend, self)
@@ -85,9 +90,8 @@ class Torrents(Source):
                 min(PIECE, file.size - start) for file in self._client.files for start in range(0, file.size, PIECE)
             ],
             figures=figures,
-            wanted=self._wanted,
-            urgent=self._urgent,
-            may_take=self._may_take,
+            appetite=self._appetite,
+            takes=lambda piece: self._owners[piece] in self._open,
             on_refused=self._refused,
         )
         self._client.admit([self._address])
@@ -138,6 +142,7 @@ class Torrents(Source):
         transfer.rewind()
         if item not in self._placed:
             self._placed.add(item)
+            self._open.add(file)
             self._client.place(file, slot.lend())
         first = self._client.files[file].first
         if item.is_demanded:
@@ -153,6 +158,7 @@ class Torrents(Source):
         """Fetch no more of this object: others write its file from now on."""
         file = self._files.pop(item, None)
         if file is not None and item in self._placed:
+            self._open.discard(file)
             self._client.give_up(file)
         if item.slot is not None:
             item.slot.reclaim()
@@ -198,19 +204,20 @@ class Torrents(Source):
 
     # --- what the feeding asks ---
 
-    def _may_take(self) -> bool:
+    def _appetite(self) -> Appetite:
+        """While prefetch is held, or the cache has no room for everything, only what has a place already."""
         held = self._downloader is None or self._downloader.is_held
-        return not held or any(item.is_demanded for item in self._placed)
+        everything = len(self._open) == len(self._files)
+        demanded = self._lacking(item for item in self._files if item.is_demanded)
+        urgent = list(islice(demanded, MAXIMUM_GAPS))
+        if not held and not everything and not urgent:
+            urgent = list(islice(self._lacking(self._files), MAXIMUM_GAPS))
+        return Appetite(not held or bool(urgent), held or not everything, urgent, self._lacking(self._files))
 
-    def _wanted(self) -> Iterator[int]:
-        for item, file in self._files.items():
+    def _lacking(self, items: Iterable[Item]) -> Iterator[int]:
+        for item in items:
             if item in self._placed and item.state is State.ARRIVING:
-                yield from self._pieces(item, file)
-
-    def _urgent(self) -> Iterator[int]:
-        for item, file in self._files.items():
-            if item.is_demanded and item in self._placed:
-                yield from (piece for piece in self._pieces(item, file) if piece not in self._client.held)
+                yield from (each for each in self._pieces(item, self._files[item]) if each not in self._client.held)
 
     def _pieces(self, item: Item, file: int) -> range:
         facts = self._client.files[file]

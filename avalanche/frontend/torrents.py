@@ -120,7 +120,9 @@ class Served:
                 pieces: list[int] = []
             else:
                 asked = waiter.request
-                pieces = self.handout.ask(waiter.host, asked.room, now, missing=asked.missing, urgent=asked.urgent)
+                pieces = self.handout.ask(
+                    waiter.host, asked.room, now, missing=asked.missing, urgent=asked.urgent, only=asked.only
+                )
                 if not pieces:
                     continue
             self._waiting.remove(waiter)

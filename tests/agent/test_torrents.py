@@ -49,7 +49,7 @@ class Hand:
             return 200, PieceAnswer(EPOCH, register=True).to_line()
         self.confirmed |= set(request.have)
         pieces: list[int] = []
-        wanted = [*request.urgent, *range(len(self.torrent.pieces))]
+        wanted = [*request.urgent, *(() if request.only else range(len(self.torrent.pieces)))]
         for piece in dict.fromkeys(wanted):
             if request.room and piece not in self.confirmed and piece not in self.given and len(pieces) < 4:
                 pieces.append(piece)
