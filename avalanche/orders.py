@@ -79,11 +79,6 @@ class Order:
         if not 0 < self.expires - self.created <= MAX_SECONDS:
             raise ClusterError(f"an order lives from 1 second to {MAX_SECONDS / 86400:.0f} days")
 
-    @property
-    def way(self) -> str:
-        """How the packages of this order travel: `plane`, decided."""
-        return "relay" if self.plane == "auto" else self.plane
-
     def state(self, now: float) -> State:
         """Say what the order is at ``now``."""
         if self.closed is not None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
@@ -24,9 +25,13 @@ from avalanche.manifest import Manifest
 from avalanche.membership import Membership
 from avalanche.news import Holder
 from avalanche.orders import Order
+from avalanche.planes import Choice, Situation, choose
 from avalanche.tokens import TICKET_SECONDS, SwarmToken, Ticket, peer_key, sign_ticket, sign_token
 
 REFRESH_SECONDS = 60.0
+SWARMING = ("swarm", "auto")
+"""Orders whose closures are in the torrent of their generation; those for ``auto`` may become swarms."""
+CHOICES_KEPT = 20_000
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +82,37 @@ class Swarm:
         self._profiles = profiles
         self._generations = generations
         self.torrents = Torrents(key, registrar, wall)
+        self._choices: OrderedDict[str, tuple[int, Choice]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Swarm {' '.join(self._trackers)}>"
+
+    def plane(self, order: Order) -> str:
+        """How the packages of an order travel: its plane, decided."""
+        if order.plane != "auto":
+            return order.plane
+        found = self._choices.get(order.id)
+        return "relay" if found is None else found[1].plane
+
+    async def choose(self, order: Order, now: float) -> Choice | None:
+        """Decide, once per attempt, how the packages of an order for ``auto`` travel; None: it says so itself."""
+        if order.plane != "auto":
+            return None
+        found = self._choices.get(order.id)
+        if found is not None and found[0] == len(order.attempts):
+            return found[1]
+
+        def find(transaction: Transaction, _: Cluster) -> set[str]:
+            orders = orderbook.all_orders(transaction)
+            same = (each for each in orders if each.generation == order.generation and each.plane != "http")
+            return {each.host for each in same if each.state(now) == "live"} | {order.host}
+
+        hosts = await self._storage.read(find)
+        choice = choose(Situation(len(hosts), len(hosts & self._heard.slow)))
+        self._choices[order.id] = len(order.attempts), choice
+        while len(self._choices) > CHOICES_KEPT:
+            self._choices.popitem(last=False)
+        return choice
 
     async def membership(self, cluster: Cluster, order: Order, address: str) -> Membership | None:
         """Admit the host of an order, which speaks from ``address``; None when it fetches from the frontend alone.
@@ -87,7 +120,7 @@ class Swarm:
         Raises:
             UnknownHost, DefinitionError, ConfigError, RepositoryError: as ``Planner.installation``.
         """
-        if order.way == "http":
+        if self.plane(order) == "http":
             return None
         await self._register(cluster, order)
         return Membership(self._trackers, self._token(cluster, order, address), peer_key(self._key, order.id).hex())
@@ -120,7 +153,7 @@ class Swarm:
         """Where else the host of ``order``, which speaks from ``address``, gets the agent bundle; None: nowhere."""
         known = [*self._registrar.holders(), *self._heard.holders()]
         holders = [holder for holder in known if holder.order != order.id]
-        if order.way == "http" or not holders:
+        if order.plane == "http" or not holders:
             return None
         holder = random.choice(holders)  # noqa: S311 -- no secret
         ticket = Ticket(order.id, order.host, address, holder.generation, int(now) + TICKET_SECONDS)
@@ -145,7 +178,7 @@ class Swarm:
         except AvalancheError as error:
             log.warning("trackers not told what to answer for", extra=facts(reason=error))
             return
-        orders = [order for order in orders if order.way != "http"]
+        orders = [order for order in orders if order.plane != "http"]
         for order in orders:
             try:
                 await self._register(cluster, order)
@@ -159,7 +192,7 @@ class Swarm:
     async def _restore(self, orders: Sequence[Order]) -> None:
         """Serve the torrents that hosts were using before a restart of the frontend."""
         for order in orders:
-            if order.way != "swarm" or not order.attempts or self.torrents.has(order.generation):
+            if order.plane not in SWARMING or not order.attempts or self.torrents.has(order.generation):
                 continue
             generation = await self._generations.open(order.generation)
             await self._register_all(order.generation)
@@ -181,7 +214,7 @@ class Swarm:
 
         cluster, orders = await self._storage.read(find)
         for order in orders:
-            if order.way != "swarm":
+            if order.plane not in SWARMING:
                 continue
             try:
                 self.torrents.add(generation, await self._profiles.wanted(cluster, order))
