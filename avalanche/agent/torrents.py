@@ -236,6 +236,8 @@ class Torrents(Source):
 class TorrentRoute(Route):
     """From the swarm what is in the torrent, the rest from the frontend."""
 
+    has_window = False  # everything is asked for at once
+
     def __init__(self, frontend: Source, torrents: Torrents) -> None:
         super().__init__(frontend)
         self._torrents = torrents
@@ -250,7 +252,6 @@ class TorrentRoute(Route):
         return self._torrents if self._torrents.has(item) else self._frontend
 
     def admits(self, source: Source, load: Load, *, is_waited_for: bool) -> bool:
-        # Everything at once: libtorrent decides what comes next.
         return source is self._torrents or super().admits(source, load, is_waited_for=is_waited_for)
 
     def failed(self, item: Item, source: Source, error: AvalancheError) -> None:
