@@ -22,11 +22,11 @@ SILENT_SECONDS = 3.0
 GAP_SECONDS = 5.0
 """A piece that a host cannot find so long after it was given to another one is handed out again."""
 LEAST_WINDOW = 3 * PIECE
-WINDOW_SECONDS = 0.3
+WINDOW_SECONDS = 0.4
 """Bytes on their way to all hosts together: what they confirm in so many seconds, and at least `LEAST_WINDOW`."""
 MOST_WINDOW = 32 << 20
-LAST_SHARE = 0.03
-"""So much of all bytes, in small pieces, is handed out last."""
+SMALL_SHARE = 0.04
+"""So much of all bytes, in small pieces, is handed out first, and last."""
 GATHER_SECONDS = 1.0
 """After a restart, so long hosts may tell what they have before anything is handed out."""
 
@@ -48,20 +48,23 @@ class _Host:
 
 
 def handing_order(order: Sequence[int], sizes: Sequence[int]) -> list[int]:
-    """The order in which pieces go out: ``order``, but a few small ones come at the end, the largest of them first.
+    """The order in which pieces go out: ``order``, but small ones go first and last.
 
-    The frontend's last piece still has to travel to all hosts, each of which can pass on only what it has whole: what
-    remains to be done then is as long as that piece is large, times the logarithm of the hosts.
+    A host passes on only what it has whole. So a swarm begins when the first pieces have arrived, and ends when the
+    last one, after the frontend has sent it, has travelled to all hosts: both take as long as these pieces are large.
     """
     total = sum(sizes[piece] for piece in order)
-    small, kept = 0, set()
+    small: list[int] = []
+    size = 0
     for piece in sorted(order, key=lambda each: sizes[each]):
-        small += sizes[piece]
-        if small > total * LAST_SHARE or sizes[piece] > PIECE // 4:
+        size += sizes[piece]
+        if size > total * SMALL_SHARE or sizes[piece] > PIECE // 4:
             break
-        kept.add(piece)
-    first = [piece for piece in order if piece not in kept]
-    return first + sorted(kept, key=lambda each: -sizes[each])
+        small.append(piece)
+    first = set(small[1::2])
+    chosen = set(small)
+    rest = [piece for piece in order if piece not in chosen]
+    return [piece for piece in order if piece in first] + rest + small[0::2][::-1]
 
 
 class Handout:
