@@ -100,12 +100,9 @@ class Client:
         torrent: the ``.torrent`` file, with this host's announce addresses.
         address: the one address on which it listens and speaks.
         on_piece: called with each piece that is here, checked.
-        on_peers: called with bytes that came from peers.
     """
 
-    def __init__(
-        self, torrent: bytes, *, address: str, on_piece: Callable[[int], None], on_peers: Callable[[int], None]
-    ) -> None:
+    def __init__(self, torrent: bytes, *, address: str, on_piece: Callable[[int], None]) -> None:
         self._lt = lt = import_libtorrent()
         self.files: tuple[TorrentFile, ...] = read_files(torrent)
         self.held: set[int] = set()
@@ -115,7 +112,6 @@ class Client:
         self.egress = 0
         """Bytes sent to peers in the last second, about."""
         self._on_piece = on_piece
-        self._on_peers = on_peers
         self._loop = asyncio.get_running_loop()
         params = lt.session_params()
         host = f"[{address}]" if ":" in address else address
@@ -145,7 +141,7 @@ class Client:
         self._indices = self._file_indices()
         self._priorities = [0] * (max(self._indices, default=0) + 1)
         self._is_dirty = False
-        self._sent = self._received = 0
+        self._sent = 0
         self._measured = self._loop.time()
 
     def __repr__(self) -> str:
@@ -267,12 +263,10 @@ class Client:
             self._handle.resume()
 
     def _count(self, values: Any) -> None:
-        received, sent = int(values["net.recv_payload_bytes"]), int(values["net.sent_payload_bytes"])
+        sent = int(values["net.sent_payload_bytes"])
         now = self._loop.time()
         seconds = max(now - self._measured, 0.01)
         # A second's mean, so that one look between two bursts does not say that nothing is sent.
         share = min(1.0, seconds)
         self.egress = int((1 - share) * self.egress + share * (sent - self._sent) / seconds)
-        if received > self._received:
-            self._on_peers(received - self._received)
-        self._received, self._sent, self._measured = received, sent, now
+        self._sent, self._measured = sent, now

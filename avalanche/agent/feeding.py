@@ -131,6 +131,8 @@ class Feeding:
         self._members = 0
         self._taken: dict[int, int] = {}
         """Pieces that came from the frontend and that nobody else is known to have."""
+        self._came: set[int] = set()
+        """Pieces that came from the frontend."""
         self._unconfirmed: set[int] = set()
         """Pieces that came and are not checked yet."""
         self._have: list[int] = []
@@ -157,7 +159,9 @@ class Feeding:
         self._pool.close()
 
     def checked(self, piece: int) -> None:
-        """A piece is in the swarm's hands, checked; only those that came from the frontend matter here."""
+        """A piece is here, checked. What did not come from the frontend came from peers."""
+        if piece not in self._came:
+            self._figures.count_peer(self._sizes[piece])
         if piece in self._unconfirmed:
             self._unconfirmed.discard(piece)
             self._have.append(piece)
@@ -293,5 +297,6 @@ class Feeding:
             self._have.append(piece)
             return
         self._taken[piece] = len(data)
+        self._came.add(piece)
         self._unconfirmed.add(piece)
         self._client.give(piece, data)

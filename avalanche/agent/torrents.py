@@ -69,7 +69,7 @@ class Torrents(Source):
     ) -> None:
         self._address = read_token(membership.token).address
         self._figures = figures
-        self._client = Client(torrent, address=self._address, on_piece=self._arrived, on_peers=figures.count_peer)
+        self._client = Client(torrent, address=self._address, on_piece=self._arrived)
         self._on_refused = on_refused
         self._files = _known_files(self._client.files, catalogue)
         self._waiters: dict[int, list[asyncio.Future[None]]] = {}
