@@ -59,8 +59,9 @@ class Item:
 
     @property
     def is_evictable(self) -> bool:
-        """Has the installer everything of it, and does nobody read it?"""
-        return self.state is State.COMPLETE and self.delivered == self.entry.size and self.readers == 0
+        """Has the installer everything of it, and does nobody read it, nor ever again?"""
+        is_free = self.slot is not None and not self.slot.is_lent
+        return self.state is State.COMPLETE and self.delivered == self.entry.size and self.readers == 0 and is_free
 
     @property
     def is_watched(self) -> bool:
