@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -23,8 +24,10 @@ ATTEMPT = "0123456789abcdef"
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for something that no event announces to a test."""
-    while not condition():  # noqa: ASYNC110
+    """Wait for something that no event announces to a test; a minute without it is a failure, and not patience."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "what the test waits for does not come"
         await asyncio.sleep(0.01)
 
 

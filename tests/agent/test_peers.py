@@ -22,6 +22,7 @@ from tests.agent.rig import ATTEMPT, Answer, Rig, read_answer, until
 from tests.agent.swarm import ADDRESS, Asked, HostileParent, Stream, StubTracker, prove, send, ticket_for
 
 BIG = "Packages/p/p6+x-1048576.rpm"
+TINY = "Packages/p/p0+x-1.rpm"
 SMALL = "Packages/p/p9+x-4242.rpm"
 
 
@@ -57,6 +58,12 @@ async def ask(rig: Rig, target: str, *, method: str = "GET", **headers: str) -> 
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
+
+
+async def acquainted(rig: Rig) -> None:
+    """Let a host that holds its prefetch back meet the tracker: it does so with its first question."""
+    assert (await rig.get("/" + TINY)).status == 200
+    await until(lambda: rig.feed.relay is not None and rig.feed.relay.route.time)
 
 
 async def opened(rig: Rig, ticket: Optional[str] = None, early: bytes = b"") -> Stream:
@@ -230,7 +237,7 @@ async def test_a_child_has_a_block_before_its_piece_is_whole_and_the_installer_d
     parent = HostileParent(objects, block_by_block)
     tracker.add_parent("aa" * 8, await parent.start())
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
-        await until(lambda: rig.feed.relay is not None and rig.feed.relay.route.time)
+        await acquainted(rig)
         reader, writer = await opened(rig, early=frames.get(1, rig.item(BIG).entry.sha256, 0))
         rig.load()
         head, payload = await next_frame(reader)
@@ -263,7 +270,7 @@ async def test_a_child_waits_for_what_has_not_begun(
     frontend: FaultyFrontend, folder: Path, tracker: StubTracker
 ) -> None:
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
-        await until(lambda: rig.feed.relay is not None and rig.feed.relay.route.time)
+        await acquainted(rig)
         reader, writer = await opened(rig, early=frames.get(1, rig.item(BIG).entry.sha256, 0))
         head, _ = await next_frame(reader, beats=True)
         assert head.kind == frames.HEARTBEAT
@@ -276,10 +283,11 @@ async def test_a_child_waits_for_what_has_not_begun(
 
 async def test_heartbeats_say_what_is_held(frontend: FaultyFrontend, folder: Path, tracker: StubTracker) -> None:
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
-        await until(lambda: rig.feed.relay is not None and rig.feed.relay.route.time)
+        await acquainted(rig)
         reader, writer = await opened(rig, early=frames.get(7, rig.item(BIG).entry.sha256, 0))
         _head, payload = await next_frame(reader, beats=True)
-        assert frames.read_heartbeat(memoryview(payload)) == frames.Heartbeat(0, 0, 0, {7: 0})
+        beat = frames.read_heartbeat(memoryview(payload))
+        assert (beat.backlog, beat.egress, beat.held) == (0, 0, {7: 0})
         writer.close()
 
 
@@ -328,7 +336,7 @@ async def test_a_bad_offset_is_refused(rig: Rig) -> None:
 
 async def test_no_more_than_256_requests_are_open(frontend: FaultyFrontend, folder: Path, tracker: StubTracker) -> None:
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
-        await until(lambda: rig.feed.relay is not None and rig.feed.relay.route.time)
+        await acquainted(rig)
         sha256 = rig.item(BIG).entry.sha256
         reader, writer = await opened(rig)
         writer.write(b"".join(frames.get(id, sha256, 0) for id in range(1, 258)))
