@@ -124,6 +124,10 @@ class VerificationFailed(RepositoryError):
         self.piece = piece
 
 
+class ManifestContradiction(VerificationFailed):
+    """Every piece of an object is the manifest's, and the whole is not. Nobody who sends it is guilty, or has better."""
+
+
 class StoreFull(RepositoryError):
     """The content store's file system is full."""
 

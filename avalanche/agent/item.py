@@ -35,7 +35,7 @@ class Item:
         is_demanded: the installer waits for it.
         has_arrived: was it ever complete?
         is_hurried: a host that fetches from this one waits for it.
-        readers: answers that are being sent from its file.
+        readers: answers that are being sent from its file, by HTTP.
         delivered: bytes from the start that the installer has taken.
     """
 
@@ -59,7 +59,7 @@ class Item:
 
     @property
     def is_evictable(self) -> bool:
-        """Has the installer everything of it, and does nobody read it?"""
+        """Has the installer everything of it, and is no answer being sent from it? Other hosts may be fetching it."""
         return self.state is State.COMPLETE and self.delivered == self.entry.size and self.readers == 0
 
     @property
