@@ -125,7 +125,7 @@ class VerificationFailed(RepositoryError):
 
 
 class ManifestContradiction(VerificationFailed):
-    """Every piece of an object is the manifest's, and the whole is not. Nobody who sends it is guilty, or has better."""
+    """Every piece of an object is right and its SHA-256 is not: who sends it is innocent, and nobody has better."""
 
 
 class StoreFull(RepositoryError):
