@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -16,9 +17,10 @@ from avalanche.agent import children, frames, link
 from avalanche.agent.children import Child
 from avalanche.agent.item import Item, State
 from avalanche.manifest import BLOCK, PIECE, Manifest
+from avalanche.tokens import peer_id
 from tests.agent.faulty import ORDER, FaultyFrontend
 from tests.agent.hostile import ChildEnd, ParentEnd, blob, leaves_of, split
-from tests.agent.rig import Rig, until
+from tests.agent.rig import ATTEMPT, Rig, until
 from tests.agent.swarm import PARENT_ORDER, Asked, Behaviour, HostileParent, StubTracker, prove, send
 from tests.agent.test_parents import honest, objects_of
 
@@ -357,3 +359,42 @@ async def test_what_children_fetch_keeps_no_room_from_the_installer_and_keeps_it
     last = [split(bytes(wire.written))[-1] for wire in end.wires]
     assert [(head.kind, payload) for head, payload in last] == [(frames.REFUSE, b"\1"), (frames.END, b"")]
     await end.close()
+
+
+# --- real agents in a chain ---
+
+
+async def test_a_host_that_alters_a_block_while_it_relays_is_named_by_its_child_and_nobody_else_is(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = ["1" * 16, "2" * 16, "3" * 16]
+    read = os.pread
+    liar = folder / "1"
+    flipped: list[int] = []
+
+    def alter(file: int, size: int, offset: int) -> bytes:
+        data = read(file, size, offset)
+        if size < 3 * BLOCK or liar not in Path(f"/proc/self/fd/{file}").readlink().parents:
+            return data
+        flipped.append(offset)
+        return data[: 2 * BLOCK] + bytes((data[2 * BLOCK] ^ 1,)) + data[2 * BLOCK + 1 :]
+
+    monkeypatch.setattr(os, "pread", alter)
+    async with contextlib.AsyncExitStack() as stack:
+        rigs = []
+        for order in orders:
+            place = folder / order[0]
+            place.mkdir()
+            membership = tracker.membership(order, f"compute-0-{order[0]}")
+            rigs.append(await stack.enter_async_context(Rig(frontend, place, membership=membership, attempt=ATTEMPT)))
+        names = [peer_id(order, ATTEMPT) for order in orders]
+        ports = [rig.feed.relay.route.port for rig in rigs if rig.feed.relay is not None]
+        tracker.parents = {name: (order, port) for name, order, port in zip(names, orders, ports)}
+        tracker.line = dict(zip(orders, ["frontend", *names]))
+        await asyncio.gather(*(rig.loaded() for rig in rigs))
+        for rig in rigs:
+            for path, data in frontend.generation.objects.items():
+                assert (await rig.get("/" + path)).body == data
+    assert flipped
+    accused = {(child, blame[0]) for child, blame in zip(tracker.accusers, tracker.blames) if blame[1] == "corrupt"}
+    assert accused == {(orders[1], names[0])}

@@ -31,7 +31,7 @@ def in_folder(work: Callable[[Path], object]) -> None:
 
 
 def flipped(data: bytes) -> bytes:
-    return bytes((data[0] ^ 1,)) + data[1:]
+    return bytes(byte ^ 1 for byte in data[:1]) + data[1:]
 
 
 def cutter(seed: int) -> Callable[[], int]:
