@@ -288,10 +288,14 @@ class Downloader:
                 slot = self._cache.reserve(item.entry, demanded=demanded)
                 if slot is not None:
                     return slot
-                if not self._evict(is_urgent=demanded):
-                    # With nothing else on its way to the installer, only the disk may stop what it waits for.
-                    beyond = demanded and is_alone
-                    return self._cache.reserve(item.entry, demanded=True, beyond_limit=True) if beyond else None
+                if self._evict(is_urgent=False):
+                    continue
+                if not (demanded and is_alone):
+                    return None
+                # With nothing else on its way to the installer, only the disk may stop what it waits for.
+                slot = self._cache.reserve(item.entry, demanded=True, beyond_limit=True)
+                if slot is not None or not self._evict(is_urgent=True):
+                    return slot
             except OSError as error:
                 log.warning("cache refuses path=%s reason=%s", item.entry.path, error)
                 if not self._evict(is_urgent=demanded):
@@ -300,7 +304,7 @@ class Downloader:
     def _evict(self, *, is_urgent: bool) -> bool:
         """Give back the room of what the installer took longest ago.
 
-        What other hosts fetch stays, unless the installer waits: a host that takes its time must not keep it from it.
+        What other hosts fetch stays unless the installer gets nothing else: who takes its time must not end an install.
         """
         self._delivered = {item: None for item in self._delivered if item.is_evictable}
         item = next((item for item in self._delivered if not item.is_watched), None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -28,6 +29,15 @@ DATA = list(OBJECTS.values())
 def in_folder(work: Callable[[Path], object]) -> None:
     with tempfile.TemporaryDirectory(prefix="av-") as folder:
         work(Path(folder))
+
+
+def in_loop(work: Callable[[Path], Coroutine[Any, Any, None]]) -> None:
+    """In a loop of its own; the current one of the thread, if there is any, stays what it is."""
+    loop = asyncio.new_event_loop()
+    try:
+        in_folder(lambda folder: loop.run_until_complete(work(folder)))
+    finally:
+        loop.close()
 
 
 def flipped(data: bytes) -> bytes:
@@ -133,7 +143,7 @@ def test_a_parent_is_called_corrupt_for_what_it_sends_and_for_nothing_else(
             assert sha256 in {item.entry.sha256 for item in end.items}
         await end.close()
 
-    in_folder(lambda folder: asyncio.run(play(folder)))
+    in_loop(play)
 
 
 def recording() -> bytes:
@@ -205,7 +215,7 @@ def test_no_stream_of_bytes_releases_a_wrong_one_or_keeps_a_request(
         done = sum(task.exception() is None for task in end.tasks)
         assert done == len(DATA) or end.blames
 
-    in_folder(lambda folder: asyncio.run(play(folder)))
+    in_loop(play)
 
 
 @given(data=st.binary(max_size=300) | st.binary(max_size=20).map(lambda tail: ANSWER + tail), seed=seeds)
@@ -224,7 +234,7 @@ def test_no_answer_to_the_opening_leaves_it_waiting(data: bytes, seed: int) -> N
         opening.exception()
         await end.close()
 
-    in_folder(lambda folder: asyncio.run(play(folder)))
+    in_loop(play)
 
 
 # --- the parent's end ---
@@ -327,7 +337,7 @@ def test_a_parent_sends_only_what_is_proven_and_keeps_nothing_of_a_child_that_is
             assert not wires[1].is_closing()
         await end.close()
 
-    in_folder(lambda folder: asyncio.run(play(folder)))
+    in_loop(play)
 
 
 # --- one object on its way, whatever happens to it ---
