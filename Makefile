@@ -5,8 +5,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export AVALANCHE_CACHE ?= /var/cache/avalanche-lab
 
-# What make demo runs; see README.
-export HOSTS RATE MODE PLANE FAULTS
+# What make demo and make bench run; see README and docs/lab.md.
+export HOSTS RATE MODE PLANE FAULTS RACKS STAGGER
+export BENCH SIZE FILES SEED PLANES FRESH
+export DATE ?= $(shell date -u +%F)
 
 SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux aria2 transmission-cli shellcheck fdisk xfsprogs dosfstools e2fsprogs strace dnsmasq-base isc-dhcp-server kea-dhcp4-server udhcpc openssh-client mariadb-server-core dhcpcd-base isc-dhcp-client tmux
 
@@ -41,10 +43,9 @@ test-all: test
 	AVALANCHE_CHAOS=50 $(BIN)/python -m pytest -q tests/integration/test_chaos.py
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile -q --hypothesis-profile=search -m "not lab"
 
-## make bench     one host against plain curl; what a profile costs the frontend, and 1,000 hosts that start at once
-bench: SYSTEM += wrk
-bench: artefacts
-	HOSTS=1 MODE=download $(BIN)/python -m lab demo
+## make bench     data planes beside other people's, and what everything costs (BENCH=quick, BENCH=cell,cell; docs/lab.md)
+bench: SYSTEM += wrk nginx-light squid udpcast
+bench: setup
 	$(BIN)/python -m lab bench
 
 ## make lint, make types, make unit, make floor, make integration, make alone: the parts of make test

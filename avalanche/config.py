@@ -15,6 +15,7 @@ from typing import Any
 
 import tomllib
 
+from avalanche.egress import Caps
 from avalanche.errors import ConfigError
 
 RELEASES = ("el9", "el10", "fedora")  # that can be installed: their installers' Python runs the agent
@@ -46,7 +47,10 @@ class FrontendConfig:
         http_port, https_port: both in the stub's addresses.
         rolls: folders with ``nodes/`` and ``graphs/``; later ones override.
         distribution: what a host installs unless its attribute ``distribution`` says otherwise.
-        max_streams: package answers that run at once; more are told to come back (503).
+        mirrors: base addresses of other servers that have the same packages; hosts take the first that serves them.
+        max_streams, max_streams_per_host: package answers that run at once: in all, and to one host.
+        max_waiting: package answers that wait for their turn; more are told to come back (503).
+        egress_mbit: what package answers take of the network, all together; 0: as much as there is.
         stop_seconds: how long a stop waits for running answers.
     """
 
@@ -56,8 +60,17 @@ class FrontendConfig:
     https_port: int = 443
     rolls: tuple[str, ...] = ()
     distribution: str = "default"
+    mirrors: tuple[str, ...] = ()
     max_streams: int = 512
+    max_streams_per_host: int = 32
+    max_waiting: int = 1024
+    egress_mbit: int = 0
     stop_seconds: int = 30
+
+    @property
+    def caps(self) -> Caps:
+        """The bounds of what package answers may take."""
+        return Caps(self.egress_mbit * 1e6 / 8, self.max_streams, self.max_streams_per_host, self.max_waiting)
 
     def urls(self, scheme: str) -> tuple[str, ...]:
         """The base addresses for the stub, without a trailing slash and without a default port."""
@@ -371,7 +384,11 @@ _READERS: Mapping[tuple[str, str], Callable[[object], object]] = {
     ("frontend", "https_port"): _integer(1, 65535),
     ("frontend", "rolls"): _list_of(_text),
     ("frontend", "distribution"): _label,
+    ("frontend", "mirrors"): _list_of(_url),
     ("frontend", "max_streams"): _integer(1, 100_000),
+    ("frontend", "max_streams_per_host"): _integer(1, 100_000),
+    ("frontend", "max_waiting"): _integer(0, 100_000),
+    ("frontend", "egress_mbit"): _integer(0, 1_000_000),
     ("frontend", "stop_seconds"): _integer(0, 3600),
     ("tracker", "port"): _integer(1, 65535),
     ("tracker", "urls"): _list_of(_url),

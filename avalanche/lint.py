@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from avalanche.attributes import Attributes
 from avalanche.cluster import free_attributes
@@ -386,13 +387,21 @@ def _walk(value: object, line: int, attributes: Mapping[str, str] | None) -> Ite
     """
     if isinstance(value, Condition | Reference):
         yield value, line
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _walk(item, line, attributes)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Remark | Element):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif fields := _fields(value):
         line = fields.get("line") or line
         when = fields.get("when")
         if attributes is None or not isinstance(when, Condition) or when.holds(attributes):
             for item in fields.values():
                 yield from _walk(item, line, attributes)
+    elif isinstance(value, tuple) and not isinstance(value, Element):
+        for item in value:
+            yield from _walk(item, line, attributes)
+
+
+def _fields(value: object) -> dict[str, Any]:
+    """What a part of a node file consists of, by name; nothing of what is no such part."""
+    if isinstance(value, type | Remark | Element):
+        return {}
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return {name: getattr(value, name) for name in getattr(value, "_fields", ())}

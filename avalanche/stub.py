@@ -1,8 +1,8 @@
 """The stub kickstart: the first file an installer reads (docs/protocol.md, section 2).
 
 It carries one Python ``%pre`` and one ``%include``. The ``%pre`` fetches the agent bundle, checks it against its hash,
-starts it detached and waits until the agent says that the kickstart is ready, or why not. It needs nothing but the
-installer's own Python, because nothing of ours is on the host yet.
+starts its keeper detached and waits until the agent says that the kickstart is ready, or why not. It needs nothing but
+the installer's own Python, because nothing of ours is on the host yet.
 """
 
 from __future__ import annotations
@@ -135,12 +135,12 @@ def order_running():
 
 def start():
     put("agent.pyz", fetch_bundle())
-    for name in ("ready", "failed", "ks.cfg"):
+    for name in ("ready", "failed", "ks.cfg", "plan.json"):
         if os.path.exists(os.path.join(RUN, name)):
             os.remove(os.path.join(RUN, name))
     put("order.json", DOCUMENT.encode("ascii"))
     log = os.open(os.path.join(RUN, "agent.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    command = [sys.executable, "-I", os.path.join(RUN, "agent.pyz"), "agent", "--run", RUN]
+    command = [sys.executable, "-I", "-S", os.path.join(RUN, "agent.pyz"), "keep", "--run", RUN]
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True, close_fds=True
     )

@@ -38,18 +38,11 @@ def demo() -> None:
 
 
 def bench() -> None:
-    """Measure what compiles, stage 2, service files, an inventory of 1,000 hosts and profiles cost."""
-    from lab.bench.compile import run_compile
-    from lab.bench.inventory import run_inventory
-    from lab.bench.profiles import run_profiles
-    from lab.bench.reports import run_reports
-    from lab.bench.stage2 import run_stage2
+    """Measure data planes beside other people's, and what profiles and service files cost; see docs/lab.md."""
+    from lab.bench.driver import run_bench
 
-    run_compile()
-    run_stage2(Cache.from_environment())
-    run_reports()
-    run_inventory()
-    run_profiles(Cache.from_environment())
+    require_machine()
+    run_bench(os.environ, _var(), Cache.from_environment())
 
 
 def down() -> None:

@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,9 +44,16 @@ _INSTALL_SECONDS_PER_HOST = 60.0
 
 @dataclass
 class Course:
-    """What was observed from the barrier on. Moments are seconds since 1970; counters are bytes since the barrier."""
+    """What was observed from the barrier on. Moments are seconds since 1970; counters are bytes since the barrier.
+
+    Attributes:
+        starts: when each host began: at the barrier, or later.
+        hit: hosts that a fault was meant for, and its kind.
+    """
 
     barrier: float
+    starts: Mapping[str, float] = field(default_factory=dict)
+    hit: Mapping[str, str] = field(default_factory=dict)
     load: list[tuple[float, int, int]] = field(default_factory=list)
     frontend_sent: int = 0
 
@@ -89,14 +96,18 @@ class Cluster:
         self._stack = ExitStack()
 
     def _host(self, number: int) -> Host:
-        appliance = APPLIANCES[number % len(APPLIANCES)]
         # Named as Rocks does: appliance, rack, and the number among its kind there.
-        rank = sum(APPLIANCES[earlier % len(APPLIANCES)] == appliance for earlier in range(number))
+        kinds = [self._kind(each) for each in range(self.settings.hosts)]
+        appliance, rack = kinds[number]
+        rank = kinds[:number].count(kinds[number])
         # Kind by kind, as they are registered; addresses go down in that order.
-        kinds = [APPLIANCES[each % len(APPLIANCES)] for each in range(self.settings.hosts)]
-        before = sum(kinds.index(other) < kinds.index(appliance) for other in kinds)
-        link = Link(f"{appliance}-0-{rank}", host_address(before + rank), self.settings.rate_mbit)
+        before = sum(kinds.index(other) < kinds.index(kinds[number]) for other in kinds)
+        link = Link(f"{appliance}-{rack}-{rank}", host_address(before + rank), self.settings.rate_mbit, rack)
         return Host(link, self.var / "lab/hosts" / link.name, appliance=appliance)
+
+    def _kind(self, number: int) -> tuple[str, int]:
+        """Appliance and rack of a host."""
+        return APPLIANCES[number // self.settings.racks % len(APPLIANCES)], number % self.settings.racks
 
     def __repr__(self) -> str:
         return f"<Cluster {len(self.hosts)} hosts>"
@@ -107,7 +118,8 @@ class Cluster:
             clear(self.var)
             (self.var / "demo").mkdir(parents=True)
             frontend = Link("frontend", FRONTEND_ADDRESS, self.settings.rate_mbit)
-            self.network = stack.enter_context(Network([frontend, *(host.link for host in self.hosts)]))
+            links = [frontend, *(host.link for host in self.hosts)]
+            self.network = stack.enter_context(Network(links, trunk_mbit=self.settings.rate_mbit))
             self.frontend = Frontend(
                 self.var / "demo/state", self.var / "demo/frontend.log", self.network.namespace("frontend")
             )
@@ -196,13 +208,13 @@ class Cluster:
 
     def install(self, show: Callable[[Sequence[HostView], float], None]) -> Course:
         """Lift the barrier, let faults happen, and wait until every host has ended."""
-        mishaps = Mishaps(self.settings.faults, self.hosts, self.frontend, self.tracker)
+        settings = self.settings
+        mishaps = Mishaps(settings.faults, self.hosts, self.frontend, self.tracker, stagger=settings.stagger)
         mishaps.slow_down(self.network)
         start = self.network.counters()
-        course = Course(time.time())
+        course = Course(time.time(), mishaps.starts, mishaps.hit)
         course.load.append((course.barrier, *processors()))
-        for host in self.hosts:
-            host.release()
+        mishaps.begin(course.barrier)
         bound = _INSTALL_SECONDS + _INSTALL_SECONDS_PER_HOST * len(self.hosts)
         bound += 3 * seconds_at(self.wanted_bytes, self.settings.rate_mbit)
         looked = 0.0
@@ -211,7 +223,7 @@ class Cluster:
             counters = self.network.counters()
             arrived = {host.name: counters[host.name][0] - start[host.name][0] for host in self.hosts}
             course.load.append((now, *processors()))
-            mishaps.tick(self._share(arrived), time.monotonic())
+            mishaps.tick(self._share(arrived, mishaps.starts), now)
             if now - looked > _AGENT_PID_SECONDS:
                 looked = now
                 for host in running:
@@ -232,9 +244,10 @@ class Cluster:
         where = f"{status['stage']} {status['detail']}".strip()
         return AvalancheError(f"{host.name} makes no progress, it stands at {where}; see {host.folder}")
 
-    def _share(self, arrived: dict[str, int]) -> float:
+    def _share(self, arrived: Mapping[str, int], begun: Mapping[str, float]) -> float:
+        hosts = [host for host in self.hosts if host.name in begun]
         # Of what the links carry, about a twentieth is headers.
-        shares = [arrived[host.name] / (self.closure(host).total_bytes * 1.05) for host in self.hosts]
+        shares = [arrived[host.name] / (self.closure(host).total_bytes * 1.05) for host in hosts]
         return sum(min(1.0, share) for share in shares) / len(shares)
 
 

@@ -98,7 +98,8 @@ def judge_host(cluster: Cluster, host: Host, course: Course) -> HostResult:
     kept = dnf_packages(root)
     result = host.result()
     problem = _problem(cluster, host, kept, result)
-    seconds = None if result is None or result["problem"] else result["ended"] - course.barrier
+    began = course.starts.get(host.name, course.barrier)
+    seconds = None if result is None or result["problem"] else result["ended"] - began
     installs = cluster.settings.mode == "install"
     # The judged packages are not part of an installed system.
     run(["rm", "-rf", str(root / "var/cache/dnf")])
@@ -106,7 +107,7 @@ def judge_host(cluster: Cluster, host: Host, course: Course) -> HostResult:
         name=host.name,
         appliance=host.appliance,
         plane=cluster.settings.plane,
-        download_seconds=None if loaded is None else round(loaded["host_at"] - course.barrier, 3),
+        download_seconds=None if loaded is None else round(loaded["host_at"] - began, 3),
         install_seconds=round(seconds, 3) if installs and seconds is not None else None,
         packages=len(kept),
         bytes_from_peers=_largest(events, "bytes_from_peers"),

@@ -142,6 +142,10 @@ class Frontend:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def processes(self) -> list[int]:
+        """The server's process, if it runs: the same one as was started, since what enters the namespace becomes it."""
+        return [self._process.pid] if self._process is not None and self._process.poll() is None else []
+
     def kill(self) -> None:
         """End the server at once."""
         if self._process is not None:

@@ -114,6 +114,16 @@ class Host:
         self.is_killed = True
         self.stop()
 
+    def freeze(self) -> None:
+        """Let everything on the host stand still."""
+        for process in self._processes():
+            _send(process, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let everything on the host go on."""
+        for process in self._processes():
+            _send(process, signal.SIGCONT)
+
     def stop(self) -> None:
         """End everything on the host, if anything runs."""
         if self._process is not None:
@@ -199,6 +209,11 @@ class Host:
             # nsenter and setpriv have become unshare; its only child is the host's first process.
             for first in _children(self._process.pid):
                 yield from _descendants(first)
+
+
+def _send(process: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, number)
 
 
 def _children(process: int) -> list[int]:

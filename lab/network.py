@@ -5,7 +5,7 @@ a namespace lives as long as the process that holds it, and that dies with us.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -24,11 +24,12 @@ _TICK = 1 / 250
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One machine's link to the switch; both ways run at ``rate_mbit``."""
+    """One machine's link to the switch of its rack; both ways run at ``rate_mbit``."""
 
     name: str
     address: IPv4Address
     rate_mbit: float
+    rack: int = 0
 
     @property
     def mac(self) -> str:
@@ -91,14 +92,17 @@ class Namespace:
 
 
 class Network:
-    """A switch in a namespace of its own, and one namespace per machine behind a shaped link.
+    """A switch for every rack, all in a namespace of their own, and one namespace per machine behind a shaped link.
 
     Args:
         links: the machines; names and addresses differ.
+        trunk_mbit: rate of the trunk between the switch of another rack and that of rack 0, each way.
     """
 
-    def __init__(self, links: Sequence[Link]) -> None:
+    def __init__(self, links: Sequence[Link], *, trunk_mbit: float | None = None) -> None:
         self.links = {link.name: link for link in links}
+        self._trunk_mbit = trunk_mbit
+        self._racks = sorted({0, *(link.rack for link in links)})
         self._ports = {link.name: f"port{index}" for index, link in enumerate(links)}
         self._namespaces: dict[str, Namespace] = {}
         try:
@@ -128,13 +132,22 @@ class Network:
         return self._namespaces[name]
 
     def _connect(self) -> None:
-        lines = ["link add br0 type bridge", "link set br0 up"]
+        lines = []
+        for rack in self._racks:
+            lines += [f"link add br{rack} type bridge", f"link set br{rack} up"]
+        for rack in self._racks[1:]:
+            lines.append(f"link add down{rack} type veth peer name up{rack}")
+            lines += [f"link set down{rack} master br0 up", f"link set up{rack} master br{rack} up"]
         for name, link in self.links.items():
             port, pid = self._ports[name], self._namespaces[name].pid
             lines.append(f"link add {port} type veth peer name eth0 address {link.mac} netns {pid}")
-            lines.append(f"link set {port} master br0 up")
+            lines.append(f"link set {port} master br{link.rack} up")
         self._switch.batch("ip", lines)
-        self._switch.batch("tc", [shaping(self._ports[name], link.rate_mbit) for name, link in self.links.items()])
+        shaped = [shaping(self._ports[name], link.rate_mbit) for name, link in self.links.items()]
+        if self._trunk_mbit is not None:
+            ends = [f"{end}{rack}" for rack in self._racks[1:] for end in ("down", "up")]
+            shaped += [shaping(end, self._trunk_mbit) for end in ends]
+        self._switch.batch("tc", shaped)
         for name in self.links:
             self.give_address(name)
             self._namespaces[name].batch("tc", [shaping("eth0", self.links[name].rate_mbit)])
@@ -152,7 +165,7 @@ class Network:
         network = IPv4Network((link.address, PREFIX), strict=False)
         lines = [
             "address flush dev eth0",
-            f"address add {link.address}/{PREFIX} dev eth0 noprefixroute",
+            f"address add {link.address}/{PREFIX} broadcast + dev eth0 noprefixroute",
             "link set eth0 up",
         ]
         lines.append(f"route replace {network} dev eth0 src {link.address} congctl cubic")
@@ -160,24 +173,32 @@ class Network:
         lines += [f"neigh replace {other.address} lladdr {other.mac} dev eth0 nud permanent" for other in others]
         namespace.batch("ip", lines)
 
-    def slow_down(self, name: str, rate_mbit: float) -> None:
-        """Give a machine's link another rate."""
+    def slow_down(self, name: str, rate_mbit: float, *, only_up: bool = False) -> None:
+        """Give a machine's link another rate, or only its way out."""
         namespace = self._namespaces[name]
         namespace.batch("tc", [shaping("eth0", rate_mbit, change=True)])
-        self._switch.batch("tc", [shaping(self._ports[name], rate_mbit, change=True)])
+        if not only_up:
+            self._switch.batch("tc", [shaping(self._ports[name], rate_mbit, change=True)])
 
     def counters(self) -> dict[str, tuple[int, int]]:
         """Return bytes received and sent by each machine since its link exists."""
-        # A machine receives what its port of the switch sends.
-        text = run(dependent(*self._switch.command("cat", "/proc/net/dev")))
         ports = {port: name for name, port in self._ports.items()}
-        found: dict[str, tuple[int, int]] = {}
-        for line in text.splitlines():
+        # A machine receives what its port of the switch sends.
+        return {ports[device]: (sent, received) for device, received, sent in self._devices() if device in ports}
+
+    def trunks(self) -> dict[int, tuple[int, int]]:
+        """Return, for each rack but 0, bytes that its trunk carried into the rack and out of it."""
+        ends = {f"up{rack}": rack for rack in self._racks[1:]}
+        return {ends[device]: (received, sent) for device, received, sent in self._devices() if device in ends}
+
+    def _devices(self) -> Iterator[tuple[str, int, int]]:
+        """Yield name, bytes received and bytes sent of every device of the switches."""
+        # /proc/net is that of who looks, and the thread that holds the namespace looks for ever.
+        for line in Path(f"/proc/{self._switch.pid}/net/dev").read_text().splitlines():
             device, colon, rest = line.partition(":")
-            if colon and device.strip() in ports:
+            if colon:
                 fields = rest.split()
-                found[ports[device.strip()]] = (int(fields[8]), int(fields[0]))
-        return found
+                yield device.strip(), int(fields[0]), int(fields[8])
 
 
 def processors() -> tuple[int, int]:

@@ -49,7 +49,7 @@ def require_demo(settings: Settings, var: Path) -> None:
     need = settings.hosts * _HOST_MB[settings.mode] + _FRONTEND_MB
     require_space(var, need, purpose=f"a demo with {settings.hosts} hosts")
     memory = settings.hosts * _HOST_MEMORY_MB + _FRONTEND_MEMORY_MB
-    available = _available_memory_mb()
+    available = available_memory_mb()
     if available < memory:
         raise ConfigError(
             f"{settings.hosts} hosts need about {memory} MB of memory, {available} MB are free: lower HOSTS"
@@ -71,7 +71,8 @@ def _require_overlay(var: Path) -> None:
         shutil.rmtree(probe)
 
 
-def _available_memory_mb() -> int:
+def available_memory_mb() -> int:
+    """What programs can still have, in MB."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) // 1024

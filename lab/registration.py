@@ -69,10 +69,11 @@ def register(frontend: Frontend, network: Network, hosts: Sequence[Host], folder
     Raises:
         CommandFailed: a host is not registered as the lab counts, or got another address.
     """
-    for appliance in dict.fromkeys(host.appliance for host in hosts):
-        kind = [host for host in hosts if host.appliance == appliance]
-        options = ("--membership", appliance.capitalize(), "--count", str(len(kind)), "--plane", plane)
-        ethers = InsertEthers(frontend, folder / f"insert-ethers-{appliance}.log", *options)
+    for appliance, rack in dict.fromkeys((host.appliance, host.link.rack) for host in hosts):
+        kind = [host for host in hosts if (host.appliance, host.link.rack) == (appliance, rack)]
+        options = ("--membership", appliance.capitalize(), "--rack", str(rack), "--count", str(len(kind)))
+        log = folder / f"insert-ethers-{appliance}-{rack}.log"
+        ethers = InsertEthers(frontend, log, *options, "--plane", plane)
         try:
             for number, host in enumerate(kind):
                 given = _ask(network, host, CLIENTS[number % 2], folder)

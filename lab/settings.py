@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from avalanche.errors import ConfigError
 from lab.faults import Fault, parse_faults
 
 _MODES = ("install", "download")
-_PLANES = ("relay", "http", "auto")
+PLANES = ("relay", "http", "auto")
 _LATER = ("swarm",)
 _MAX_HOSTS = 250
+_MAX_RACKS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Settings:
         mode: ``install``, or ``download`` (dnf downloads and installs nothing).
         plane: how bytes travel.
         faults: what goes wrong.
+        racks: the hosts stand in so many racks in turns, behind trunks as fast as a link; the frontend in the first.
+        stagger: seconds from one host's start to the next one's.
     """
 
     hosts: int = 4
@@ -31,28 +35,43 @@ class Settings:
     mode: str = "install"
     plane: str = "relay"
     faults: tuple[Fault, ...] = ()
+    racks: int = 1
+    stagger: float = 0.0
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Read HOSTS, RATE, MODE, PLANE and FAULTS; what is missing or empty has its default.
+    """Read HOSTS, RATE, MODE, PLANE, FAULTS, RACKS and STAGGER; what is missing or empty has its default.
 
     Raises:
         ConfigError: one of them makes no sense; says what would.
     """
-    plane = environment.get("PLANE") or _PLANES[0]
+    plane = environment.get("PLANE") or PLANES[0]
     if plane in _LATER:
-        raise ConfigError(f"PLANE={plane} does not exist yet: this version has PLANE={'|'.join(_PLANES)}")
+        raise ConfigError(f"PLANE={plane} does not exist yet: this version has PLANE={'|'.join(PLANES)}")
     settings = Settings(
         hosts=_number(environment, "HOSTS", 4, 1, _MAX_HOSTS),
         rate_mbit=_number(environment, "RATE", 100, 1, 10_000),
         mode=_choice("MODE", environment.get("MODE") or "install", _MODES),
-        plane=_choice("PLANE", plane, _PLANES),
+        plane=_choice("PLANE", plane, PLANES),
         faults=parse_faults(environment.get("FAULTS", "")),
+        racks=_number(environment, "RACKS", 1, 1, _MAX_RACKS),
+        stagger=_seconds(environment, "STAGGER"),
     )
-    hit = sum(int(fault.amount) for fault in settings.faults if fault.is_on_hosts)
-    if hit > settings.hosts:
-        raise ConfigError(f"FAULTS: {hit} hosts are to be killed or slow, and there are {settings.hosts}: raise HOSTS")
+    check_faults(settings.faults, settings.hosts)
     return settings
+
+
+def check_faults(faults: Sequence[Fault], hosts: int) -> None:
+    """No host is hit twice, and one starts at the barrier.
+
+    Raises:
+        ConfigError: there are too few hosts.
+    """
+    hit = sum(fault.hosts for fault in faults)
+    if hit > hosts:
+        raise ConfigError(f"FAULTS: {hit} hosts are to be hit, and there are {hosts}: raise HOSTS")
+    if sum(fault.hosts for fault in faults if fault.kind == "join") == hosts:
+        raise ConfigError("FAULTS: all hosts are to join later than the others, and there is none that they follow")
 
 
 def _number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
@@ -60,6 +79,13 @@ def _number(environment: Mapping[str, str], name: str, default: int, least: int,
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise ConfigError(f"{name}={text}: must be a whole number from {least} to {most}")
     return int(text)
+
+
+def _seconds(environment: Mapping[str, str], name: str) -> float:
+    text = environment.get(name) or "0"
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text):
+        raise ConfigError(f"{name}={text}: must be seconds, like 0.3")
+    return float(text)
 
 
 def _choice(name: str, text: str, choices: tuple[str, ...]) -> str:

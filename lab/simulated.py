@@ -67,6 +67,8 @@ class Connection:
     """A parent's connection to one child: requests in order, and pieces on their way."""
 
     requests: dict[ObjectId, Request] = field(default_factory=dict)
+    ready: set[ObjectId] = field(default_factory=set)
+    """Of the requests, those the parent has bytes for that it has not sent."""
     on_the_way: int = 0
     fed: float = 0.0
     """When bytes came last, or when the first request was opened after a while without."""
@@ -95,6 +97,8 @@ class Host:
     have: dict[ObjectId, int] = field(default_factory=dict)
     given: dict[ObjectId, PeerId] = field(default_factory=dict)
     requests: dict[ObjectId, Request] = field(default_factory=dict)
+    asked_of: dict[Host, int] = field(default_factory=dict)
+    """How many of those are open at which parent."""
     lines: dict[PeerId, Connection] = field(default_factory=dict)
     turns: deque[PeerId] = field(default_factory=deque)
     sending: bool = False

@@ -39,10 +39,15 @@ from tracker.standing import Report
 
 
 class Simulation:
-    """One run. Arrange faults with the verbs, then `run`."""
+    """One run. Arrange faults with the verbs, then `run`.
 
-    def __init__(self, world: World, *, seed: int = 0) -> None:
+    Args:
+        make_chains: makes the tracker's part; one that also measures, for example.
+    """
+
+    def __init__(self, world: World, *, seed: int = 0, make_chains: Callable[..., Chains] = Chains) -> None:
         self.world = world
+        self._make_chains = make_chains
         self.now = 0.0
         self.chance = random.Random(seed)
         self.objects: dict[ObjectId, int] = {f"o{number:05d}": size for number, size in enumerate(world.objects)}
@@ -52,6 +57,7 @@ class Simulation:
         self.frontend.have = dict(self.objects)
         self.frontend.alive = True
         self.hosts = {host.name: host for host in map(self._make_host, range(world.hosts))}
+        self._unfinished = list(reversed(self.hosts.values()))
         self._by_id = {host.peer.id: host for host in [self.frontend, *self.hosts.values()]}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
@@ -69,7 +75,7 @@ class Simulation:
         return f"<Simulation {len(self.hosts)} hosts at {self.now:.3f} s>"
 
     def _new_chains(self) -> Chains:
-        return Chains(self.world.policy, is_known_slow=self.world.known_slow.__contains__)
+        return self._make_chains(self.world.policy, is_known_slow=self.world.known_slow.__contains__)
 
     def _make_host(self, number: int) -> Host:
         rack = str(number % self.world.racks)
@@ -152,7 +158,13 @@ class Simulation:
         )
 
     def _is_over(self) -> bool:
-        return all(host.finished is not None or (host.started and not host.alive) for host in self.hosts.values())
+        # Who has finished or died stays so: with thousands of hosts, looking at all of them again would be all we do.
+        while self._unfinished:
+            host = self._unfinished[-1]
+            if host.finished is None and (host.alive or not host.started):
+                return False
+            self._unfinished.pop()
+        return True
 
     def _named(self, name: str) -> Host:
         return self.frontend if name == "frontend" else self.hosts[name]
@@ -349,6 +361,8 @@ class Simulation:
 
     def _request_more(self, host: Host) -> None:
         """Open requests in canonical order, up to what each parent takes (section 11.4)."""
+        if len(host.requests) == len(host.given):
+            return  # there is one for everything that was assigned
         counts: dict[PeerId, int] = {}
         wanted: dict[PeerId, int] = {}
         for thing, request in host.requests.items():
@@ -368,6 +382,7 @@ class Simulation:
     def _open(self, child: Host, thing: ObjectId, parent: Host) -> None:
         request = Request(child, parent, thing, child.have.get(thing, 0), self.now)
         child.requests[thing] = request
+        child.asked_of[parent] = child.asked_of.get(parent, 0) + 1
         if (not parent.alive or parent.stopped) and parent is not self.frontend:
             delay = SILENT_SECONDS if not parent.finished else self.world.latency
             self.at(self.now + delay, lambda: self._miss(child, parent))
@@ -377,14 +392,22 @@ class Simulation:
         if not line.requests:
             line.fed = self.now
         line.requests[thing] = request
-        self.at(self.now + self.world.latency, lambda: self._send(parent))
+        if parent.have.get(thing, 0) > request.sent:
+            line.ready.add(thing)
+        self.at(self.now + self.world.latency, partial(self._send, parent))
 
     def _close(self, request: Request) -> None:
         request.open = False
-        request.child.requests.pop(request.thing, None)
+        closed = request.child.requests.pop(request.thing, None)
+        if closed is not None:
+            asked_of = request.child.asked_of
+            asked_of[closed.parent] -= 1
+            if not asked_of[closed.parent]:
+                del asked_of[closed.parent]
         line = request.parent.lines.get(request.child.peer.id)
         if line is not None and line.requests.get(request.thing) is request:
             del line.requests[request.thing]
+            line.ready.discard(request.thing)
 
     def lose(self, child: Host, parent: Host, why: str, thing: ObjectId | None = None) -> None:
         """The child leaves a parent: everything open there is asked for anew."""
@@ -413,7 +436,7 @@ class Simulation:
             child = parent.turns[0]
             parent.turns.rotate(-1)
             line = parent.lines[child]
-            if line.on_the_way >= 2 or self._by_id[child].stopped:
+            if not line.ready or line.on_the_way >= 2 or self._by_id[child].stopped:
                 continue
             for request in line.requests.values():
                 ready = parent.have.get(request.thing, 0) - request.sent
@@ -424,29 +447,36 @@ class Simulation:
     def _put(self, parent: Host, line: Connection, request: Request, size: int) -> None:
         child = request.child
         request.sent += size
+        if parent.have[request.thing] == request.sent:
+            line.ready.discard(request.thing)
         line.on_the_way += 1
         parent.sending = True
         sent = self.now + size / parent.up
         arrived = child.down_free = max(sent, child.down_free + size / child.down, self.now + size / child.down)
         parent.uploaded += size
         parent.uploaded_lately.append((sent, size))
-        self.at(sent, lambda: self._sent(parent))
-        self.at(arrived + self.world.latency, lambda: self._receive(line, request, size, bad=parent.corrupt))
+        self.at(sent, partial(self._sent, parent))
+        self.at(arrived + self.world.latency, partial(self._receive, line, request, size))
 
     def _sent(self, parent: Host) -> None:
         parent.sending = False
         self._send(parent)
 
-    def _receive(self, line: Connection, request: Request, size: int, *, bad: bool) -> None:
+    def _receive(self, line: Connection, request: Request, size: int) -> None:
         line.on_the_way -= 1
         child, thing = request.child, request.thing
         if request.open and child.alive:
             child.received_lately.append((self.now, size))
-            if bad:
+            if request.parent.corrupt:
                 self.lose(child, request.parent, "corrupt", thing)
             else:
                 request.last = line.fed = self.now
                 child.have[thing] = child.have.get(thing, 0) + size
+                for below in child.lines.values():
+                    asked = below.requests.get(thing)
+                    # Who asks may have had more of it from another parent.
+                    if asked is not None and asked.sent < child.have[thing]:
+                        below.ready.add(thing)
                 child.received += size
                 if self._is_due(child):
                     self.look_up(child)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from avalanche.agent.link import (
@@ -47,7 +48,7 @@ class Watcher:
         """Now and then: is a parent slow, or stalled, does what comes next starve?"""
         if not host.alive or host.finished is not None:
             return
-        self._sim.at(self._now + WATCH_TICKS * TICK_SECONDS, lambda: self.watch(host))
+        self._sim.at(self._now + WATCH_TICKS * TICK_SECONDS, partial(self.watch, host))
         ingress = rate(host.received_lately, self._now)
         host.best_ingress = max(host.best_ingress, ingress)
         if host.stopped:
@@ -55,7 +56,8 @@ class Watcher:
         if not host.received_lately or host.received_lately[-1][0] < self._now - 0.5:
             # A gap spoils every rate measured over a second.
             host.quiet_until = max(host.quiet_until, self._now + SLOW_QUIET_SECONDS)
-        for parent in dict.fromkeys(request.parent for request in host.requests.values()):
+        parents = host.asked_of if len(host.asked_of) < 2 else (request.parent for request in host.requests.values())
+        for parent in list(dict.fromkeys(parents)):
             if parent is not self._sim.frontend and parent.alive and not parent.stopped:
                 self._watch_pace(host, parent, ingress)
                 self._watch_bytes(host, parent)
@@ -79,7 +81,7 @@ class Watcher:
         line = parent.lines.get(host.peer.id)
         if line is None or parent.lies:
             return 0
-        return sum(max(parent.have.get(each.thing, 0) - each.sent, 0) for each in line.requests.values())
+        return sum(parent.have[thing] - line.requests[thing].sent for thing in line.ready)
 
     def _watch_bytes(self, host: Host, parent: Host) -> None:
         line = parent.lines.get(host.peer.id)

@@ -9,8 +9,10 @@ if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
 fi
-apt-get -qq update
-DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+# Another program may be installing, too.
+wait=DPkg::Lock::Timeout=600
+apt-get -qq -o "$wait" update
+DEBIAN_FRONTEND=noninteractive apt-get -qq -o "$wait" install -y --no-install-recommends "$@" >/dev/null
 for package in "$@"; do
     case $package in
     isc-dhcp-server | kea-dhcp4-server) update-rc.d "$package" disable >/dev/null 2>&1 || true ;;

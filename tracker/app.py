@@ -21,6 +21,7 @@ from avalanche.tokens import (
     Ticket,
     TokenRefused,
     canonical_address,
+    check_again,
     peer_id,
     peer_key,
     sign_ticket,
@@ -30,6 +31,7 @@ from tracker import announce as wire
 from tracker.chains import Chains, PeerReplaced
 from tracker.lookup import Answer, Peer
 from tracker.messages import MAXIMUM_BODY, Row, format_answer, parents_of, parse_request
+from tracker.metrics import Metrics
 from tracker.pace import Pace
 from tracker.registry import Registered, Registry
 from tracker.standing import Report
@@ -45,6 +47,8 @@ REFUSALS_PER_SECOND, REFUSALS_AT_ONCE = 1 / 60, 10.0
 """So many refusals are told in the timeline of a host; all are in the log."""
 BODY_SECONDS = 10.0
 """How long the body of a lookup may take to arrive."""
+TOKENS_KEPT = 20_000
+"""Texts of good tokens that are remembered: their signature need not be computed for every lookup."""
 TICK_SECONDS = 0.2
 """How often time is looked at when nobody asks."""
 
@@ -84,6 +88,8 @@ class Tracker:
         self._clock = clock
         self._wall = wall
         self._chance = chance or random.Random()  # noqa: S311 -- jitter and shuffling
+        self.metrics = Metrics(hosts=lambda: len(self.chains), peers=lambda: self.swarms.peers)
+        self._tokens: dict[str, SwarmToken] = {}
         self._lookups = Pace(LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE)
         self._announces = Pace(ANNOUNCES_PER_SECOND, ANNOUNCES_AT_ONCE)
         self._refusals = Pace(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE)
@@ -93,7 +99,7 @@ class Tracker:
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to an application."""
-        routes = [web.post("/lookup", self.lookup)]
+        routes = [web.post("/lookup", self.lookup), web.get("/metrics", self.metrics.get)]
         for form in ("/{what}", "/{what}/{token}", "/t/{token}/{what}"):
             routes.append(web.get(form.replace("{what}", "announce"), self.announce))
             routes.append(web.get(form.replace("{what}", "scrape"), self.scrape))
@@ -120,22 +126,31 @@ class Tracker:
 
     async def lookup(self, request: web.Request) -> web.Response:
         """``POST /lookup``."""
+        answer, outcome = await self._lookup(request)
+        self.metrics.count("lookup", outcome)
+        return answer
+
+    async def _lookup(self, request: web.Request) -> tuple[web.Response, str]:
         try:
             token = self._check(_bearer(request), _address(request))
             registered = self._registered(token)
         except TokenRefused as error:
             log.warning("lookup refused", extra=facts(address=request.remote, reason=str(error)))
             self._accuse(request, "lookup", error)
-            return _plain(403, str(error))
+            return _plain(403, str(error)), "refused"
         wait = self._lookups.wait(token.order, self._clock())
         if wait:
-            return _plain(503, "too many lookups; ask less often", retry_after=wait * (1 + self._chance.random()))
+            return _plain(
+                503, "too many lookups; ask less often", retry_after=wait * (1 + self._chance.random())
+            ), "paced"
+        body = await _body(request)
         try:
-            return self._answer(token, registered, await _body(request))
+            with self.metrics.lookup_seconds.time():
+                return self._answer(token, registered, body), "ok"
         except ProtocolError as error:
-            return _plain(400, str(error))
+            return _plain(400, str(error)), "malformed"
         except PeerReplaced as error:
-            return _plain(403, str(error))
+            return _plain(403, str(error)), "replaced"
 
     def _answer(self, token: SwarmToken, registered: Registered, body: bytes) -> web.Response:
         request = parse_request(body, registered)
@@ -144,6 +159,7 @@ class Tracker:
             raise ProtocolError(f"lookup: more than {OPEN_ASKS} objects asked for and neither done nor dropped")
         peer = Peer(own, token.host, token.rack, token.order, token.generation, token.address, request.port)
         answer = self.chains.lookup(peer, request.lookup, now=self._clock(), chance=self._chance.random())
+        self.metrics.asked.inc(len(request.lookup.asks))
         self._deliver()
         now = self._wall()
         rows = self._rows(token, answer, request.known, int(now))
@@ -185,6 +201,7 @@ class Tracker:
             chance=self._chance.random(),
             shuffle=self._chance.shuffle,
         )
+        self.metrics.count("announce", "ok")
         return _bencoded(wire.format_reply(reply, announce, seen_from=address))
 
     async def scrape(self, request: web.Request) -> web.Response:
@@ -198,10 +215,12 @@ class Tracker:
             return self._failure(request, "scrape", error)
         now = self._clock()
         counts = {each: self.swarms.scrape(each, now=now) for each in asked if each in registered}
+        self.metrics.count("scrape", "ok")
         return _bencoded(wire.format_scrape(counts))
 
     def _failure(self, request: web.Request, what: str, error: ProtocolError) -> web.Response:
         log.info("refused", extra=facts(what=what, address=request.remote, reason=str(error)))
+        self.metrics.count(what, "refused" if isinstance(error, TokenRefused) else "malformed")
         if isinstance(error, TokenRefused):
             self._accuse(request, what, error)
         return _bencoded(wire.format_failure(str(error)))
@@ -214,10 +233,18 @@ class Tracker:
         peer = self.chains.peer_at(address)
         if peer is not None and not self._refusals.wait(peer.order, self._clock()):
             text = f"{what} from {peer.host} at {address} refused: {error}"
-            self._on_report(Report(peer.host, peer.order, "refused", text))
+            self._tell(Report(peer.host, peer.order, "refused", text))
 
     def _check(self, text: str, address: str) -> SwarmToken:
-        return verify_token(self._swarm_key, text, address=address, now=self._wall())
+        known = self._tokens.get(text)
+        if known is not None:
+            check_again(known, address=address, now=self._wall())
+            return known
+        token = verify_token(self._swarm_key, text, address=address, now=self._wall())
+        while len(self._tokens) >= TOKENS_KEPT:
+            del self._tokens[next(iter(self._tokens))]
+        self._tokens[text] = token
+        return token
 
     def _registered(self, token: SwarmToken) -> Registered:
         registered = self._registry.find(token.generation)
@@ -227,7 +254,11 @@ class Tracker:
 
     def _deliver(self) -> None:
         for report in self.chains.reports():
-            self._on_report(report)
+            self._tell(report)
+
+    def _tell(self, report: Report) -> None:
+        self.metrics.reports.labels(report.status).inc()
+        self._on_report(report)
 
 
 def _address(request: web.Request) -> str:

@@ -15,6 +15,8 @@ from tracker.lookup import WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
 from tracker.standing import HEALTHY, SLOW, SUSPECT, Patience, Report, Standing
 from tracker.starvation import Starvation
 
+SILENCE_SECONDS = 0.5
+"""Who fell silent is looked for so often; it takes several seconds to be taken for silent."""
 ADVANCE_SECONDS = 0.05
 """What time brings is looked at so often."""
 PAUSE_SECONDS = 2.0
@@ -80,10 +82,11 @@ class Chains:
         self._flow = Flow()
         self._members: dict[PeerId, _Member] = {}
         self._by_host: dict[str, PeerId] = {}
+        self._by_address: dict[str, dict[PeerId, None]] = {}
         self._forgotten: dict[PeerId, None] = {}
         self._replaced: dict[str, list[PeerId]] = {}
         self._reports: list[Report] = []
-        self._advanced = float("-inf")
+        self._advanced = self._looked = float("-inf")
         self._began: float | None = None
         self._restarted = False
 
@@ -108,8 +111,8 @@ class Chains:
 
     def peer_at(self, address: str) -> Peer | None:
         """Who speaks from this address, as far as the tracker knows; the last one to begin, if several do."""
-        found = [member.peer for member in self._members.values() if member.peer.address == address]
-        return found[-1] if found else None
+        found = self._by_address.get(address)
+        return self._members[next(reversed(found))].peer if found else None
 
     def open_asks(self, peer: PeerId) -> int:
         """Objects that ``peer`` has asked for and neither finished nor dropped."""
@@ -141,6 +144,9 @@ class Chains:
                 return Answer(give=(WAIT,) * len(lookup.asks), register=True)
             member = self._enter(peer, now)
         comes_back = lookup.registration is not None and peer.id in self._forgotten
+        if member.peer.address != peer.address:
+            self._leave_address(member.peer)
+            self._by_address.setdefault(peer.address, {})[peer.id] = None
         member.peer, member.seen, member.state = peer, now, lookup.state
         if lookup.received > member.received:
             member.received, member.grew = lookup.received, now
@@ -165,16 +171,21 @@ class Chains:
             # This process stood still, or is new: silence meanwhile proves nothing.
             for member in self._members.values():
                 member.seen = now
+        if now - self._looked >= SILENCE_SECONDS:
+            self._looked = now
+            self._forget_the_silent(now)
+        self._judge(now)
+        self._find_starvers(now)
+        for member in [member for member in self._members.values() if member.waits]:
+            for thing in list(member.waits):
+                self._move(member, thing, now)
+
+    def _forget_the_silent(self, now: float) -> None:
         for member in [m for m in self._members.values() if now - m.seen > 3 * m.next + 3]:
             self._forget(member, now)
             self._forgotten[member.peer.id] = None
             if len(self._forgotten) > FORGOTTEN_KEPT:
                 del self._forgotten[next(iter(self._forgotten))]
-        self._judge(now)
-        self._find_starvers(now)
-        for member in self._members.values():
-            for thing in list(member.waits):
-                self._move(member, thing, now)
 
     # --- taking in ---
 
@@ -188,6 +199,7 @@ class Chains:
             self._began = now
         member = self._members[peer.id] = _Member(peer, now, now, self.policy.next_range[1])
         self._by_host[peer.host] = peer.id
+        self._by_address.setdefault(peer.address, {})[peer.id] = None
         self._flow.enter(peer.id, peer.rack)
         self._standing.enter(peer.id, known_slow=self._is_known_slow(peer.host))
         self._line.enter(peer.id, rack=peer.rack, rank=self._standing.rank(peer.id), now=now)
@@ -200,11 +212,18 @@ class Chains:
     def _forget(self, member: _Member, now: float) -> None:
         peer = member.peer.id
         del self._members[peer], self._by_host[member.peer.host]
+        self._leave_address(member.peer)
         self._line.leave(peer)
         self._standing.forget(peer)
         self._starvation.forget(peer)
         self._flow.forget(peer)
         self._empty(peer, now)
+
+    def _leave_address(self, peer: Peer) -> None:
+        here = self._by_address[peer.address]
+        del here[peer.id]
+        if not here:
+            del self._by_address[peer.address]
 
     def _take_in(self, member: _Member, lookup: Lookup, now: float) -> None:
         peer = member.peer.id

@@ -95,7 +95,7 @@ def format_answer(answer: Answer, *, time: float, rows: Sequence[Row]) -> bytes:
     document["give"] = [-1 if parent is None else places[parent] for parent in answer.give]
     document["move"] = [[thing, places[parent]] for thing, parent in answer.moves]
     document["rows"] = [{name: getattr(row, name) for name in Row.__slots__} for row in rows]
-    return json.dumps(document, separators=(",", ":")).encode("ascii")
+    return _ENCODER.encode(document).encode("ascii")
 
 
 def parents_of(answer: Answer) -> list[PeerId]:
@@ -155,7 +155,7 @@ class _Reader:
 
 def _document(data: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(data.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_unique)
+        row = _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"lookup: not JSON: {error}") from None
     if not isinstance(row, dict):
@@ -197,3 +197,8 @@ def _number(name: str, value: object, least: int, most: int) -> int:
     if type(value) is not int or not least <= value <= most:
         raise ProtocolError(f"lookup: {name!r} is not a whole number from {least} to {most}")
     return value
+
+
+# Made once: a lookup is small, and making these costs as much as reading it.
+_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_unique)
+_ENCODER = json.JSONEncoder(separators=(",", ":"))

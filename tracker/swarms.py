@@ -110,8 +110,12 @@ class Swarms:
         self._swarms: dict[bytes, _Swarm] = {}
 
     def __repr__(self) -> str:
-        peers = sum(len(swarm.entries) for swarm in self._swarms.values())
-        return f"<Swarms {len(self._swarms)} torrents, {peers} peers>"
+        return f"<Swarms {len(self._swarms)} torrents, {self.peers} peers>"
+
+    @property
+    def peers(self) -> int:
+        """Entries of all torrents."""
+        return sum(len(swarm.entries) for swarm in self._swarms.values())
 
     def announce(self, announce: Announce, client: Client, *, now: float, chance: float, shuffle: Shuffle) -> Reply:
         """Take in an announce and answer it.

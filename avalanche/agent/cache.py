@@ -26,15 +26,17 @@ RESERVE = 64 << 20
 PREFETCH_SHARE = 0.75
 """Part of the limit that prefetched objects may fill; the rest is for what the installer asks for out of order."""
 
-_OURS = re.compile(r"[0-9]{6}-.*\.object", re.DOTALL)
+_OURS = re.compile(r"([0-9]{6})-(?:([0-9a-f]{64})-)?.*\.object", re.DOTALL)
 log = logging.getLogger(__name__)
 
 
 class Place:
     """A directory that holds objects."""
 
-    def __init__(self, path: Path, *, limit: Optional[int], reserve: Optional[int] = None) -> None:
-        """Make the directory if need be, and remove what an earlier agent left in it.
+    def __init__(
+        self, path: Path, *, limit: Optional[int], reserve: Optional[int] = None, keeps_leftovers: bool = False
+    ) -> None:
+        """Make the directory if need be, and remove what an earlier agent left in it, or put it into `leftovers`.
 
         Raises:
             ConfigError: the directory is not ours alone.
@@ -57,8 +59,12 @@ class Place:
         if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022:
             os.close(self.descriptor)
             raise ConfigError(f"{path}: others may write here; the cache needs a directory of its own")
+        self.leftovers: list[Leftover] = []
         for name in os.listdir(self.descriptor):  # noqa: PTH208 - by descriptor, not by name
-            if _OURS.fullmatch(name):
+            found = _OURS.fullmatch(name)
+            if found is not None and keeps_leftovers and found[2] is not None:
+                self.leftovers.append(Leftover(self, name, int(found[1]), found[2]))
+            elif found is not None:
                 os.unlink(name, dir_fd=self.descriptor)
         facts = os.fstatvfs(self.descriptor)
         self.reserve = min(RESERVE, facts.f_frsize * facts.f_blocks // 16) if reserve is None else reserve
@@ -75,10 +81,44 @@ class Place:
         return beyond_limit or self.limit is None or self.used + size <= self.limit * share
 
     def close(self) -> None:
-        """Remove the directory, empty by now."""
+        """Remove leftovers, and the directory, empty by now."""
+        for leftover in self.leftovers:
+            leftover.remove()
         os.close(self.descriptor)
         with contextlib.suppress(OSError):
             self.path.rmdir()
+
+
+class Leftover:
+    """The file of an object that an agent which died has left; nothing of it is believed.
+
+    Attributes:
+        number: of the file, among those of that agent.
+        sha256: which object it says it is.
+    """
+
+    def __init__(self, place: Place, name: str, number: int, sha256: str) -> None:
+        self._place = place
+        self._name = name
+        self.number = number
+        self.sha256 = sha256
+
+    def __repr__(self) -> str:
+        return f"<Leftover {self._name}>"
+
+    def open(self) -> BinaryIO:
+        """Its bytes.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        descriptor = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._place.descriptor)
+        return os.fdopen(descriptor, "rb", buffering=0)
+
+    def remove(self) -> None:
+        """Give its room back."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._name, dir_fd=self._place.descriptor)
 
 
 class Slot:
@@ -141,12 +181,13 @@ class Cache:
         limit = settings.cache_limit_bytes or available_memory() // 2
         self._roots = settings.target_roots
         try:
-            self._places = [Place(settings.cache_dir, limit=limit)]
+            self._places = [Place(settings.cache_dir, limit=limit, keeps_leftovers=True)]
         except OSError as error:
             raise ConfigError(f"{settings.cache_dir}: cannot hold the package cache: {error.strerror}") from error
         self._is_on_target = False
         self._unusable: set[Path] = set()
-        self._count = 0
+        self._follow_target(keeps_leftovers=True)
+        self._count = max((leftover.number for leftover in self.leftovers), default=0)
         log.info("cache opened path=%s limit=%d", settings.cache_dir, limit)
 
     def __repr__(self) -> str:
@@ -156,6 +197,11 @@ class Cache:
     def used(self) -> int:
         """Bytes promised to objects."""
         return sum(place.used for place in self._places)
+
+    @property
+    def leftovers(self) -> list[Leftover]:
+        """What an agent that died has left here; `close` removes what is not removed before."""
+        return [leftover for place in self._places for leftover in place.leftovers]
 
     @property
     def paths(self) -> str:
@@ -174,8 +220,8 @@ class Cache:
         for place in reversed(self._places):
             if place.has_room(entry.size, share=share, beyond_limit=beyond_limit):
                 self._count += 1
-                base = entry.path.rpartition("/")[2].encode("utf-8")[:200].decode("utf-8", "ignore")
-                return Slot(place, f"{self._count:06d}-{base}.object", entry.size)
+                base = entry.path.rpartition("/")[2].encode("utf-8")[:150].decode("utf-8", "ignore")
+                return Slot(place, f"{self._count:06d}-{entry.sha256}-{base}.object", entry.size)
         return None
 
     def close(self) -> None:
@@ -183,14 +229,14 @@ class Cache:
         for place in self._places:
             place.close()
 
-    def _follow_target(self) -> None:
+    def _follow_target(self, *, keeps_leftovers: bool = False) -> None:
         if self._is_on_target:
             return
         for root in self._roots:
             if is_mount_point(root):
                 path = root / TARGET_SUBDIRECTORY
                 try:
-                    place = Place(path, limit=None, reserve=TARGET_RESERVE)
+                    place = Place(path, limit=None, reserve=TARGET_RESERVE, keeps_leftovers=keeps_leftovers)
                 except (OSError, ConfigError) as error:
                     if root not in self._unusable:
                         log.warning("cache stays path=%s reason=%s", self._places[-1].path, error)

@@ -9,8 +9,6 @@ from avalanche.agent.frontend import Frontend
 from avalanche.agent.item import Item
 from avalanche.manifest import Manifest
 
-NEVER = frozenset({".treeinfo", "treeinfo"})
-"""Anaconda asks for these first, several times; a generation has none (deploy.md 4.6)."""
 ABSENT_SECONDS = 10.0
 """So long the answer *not in this generation* is believed without asking again."""
 ABSENT_PATHS = 1000
@@ -18,7 +16,10 @@ ABSENT_PATHS = 1000
 
 
 class Catalogue:
-    """Finds an item by path; asks the frontend for paths outside the closure, once per path at a time."""
+    """Finds an item by path; asks the frontend for paths outside the closure, once per path at a time.
+
+    What is outside comes from the frontend alone, and no other host gets it: `find_object` does not know it.
+    """
 
     def __init__(self, manifest: Manifest, frontend: Frontend, *, clock: Callable[[], float]) -> None:
         self.generation = manifest.generation
@@ -39,7 +40,7 @@ class Catalogue:
         return tuple(self._items.values())
 
     def find_object(self, sha256: str) -> Optional[Item]:
-        """The item with these bytes, the first in canonical order when there are several; None when none is known."""
+        """The item of the closure with these bytes, the first when there are several; None: there is none."""
         return self._objects.get(sha256)
 
     async def find(self, path: str) -> Optional[Item]:
@@ -49,7 +50,7 @@ class Catalogue:
             AvalancheError: the frontend gave a final answer that says neither.
         """
         item = self._items.get(path)
-        if item is not None or path in NEVER or self._clock() < self._absent.get(path, 0.0):
+        if item is not None or self._clock() < self._absent.get(path, 0.0):
             return item
         task = self._asking.get(path)
         if task is None:
@@ -75,5 +76,4 @@ class Catalogue:
             return None
         item = Item(entry)
         self._items[path] = item
-        self._objects.setdefault(entry.sha256, item)
         return item

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
@@ -59,6 +60,9 @@ def tell_done(path: Path, status: str, text: str) -> tuple[bool, str]:
     run = RunDirectory(path)
     command = {"command": "done", "status": status, "text": text}
     answer = control.ask(run.socket, command, seconds=CONFIRM_SECONDS + FLUSH_SECONDS + 10, ending=END_SECONDS)
+    if answer is None:
+        run.end_keeper()
+    _wait_for_keeper(run)
     if answer is not None and isinstance(answer.get("confirmed"), bool):
         return answer["confirmed"], str(answer.get("text", ""))
     try:
@@ -67,6 +71,12 @@ def tell_done(path: Path, status: str, text: str) -> tuple[bool, str]:
     except AvalancheError as error:
         return False, f"install {status}, and no agent runs, and the frontend has not confirmed it: {error}"
     return True, f"install {status}, confirmed by the frontend; no agent was running"
+
+
+def _wait_for_keeper(run: RunDirectory) -> None:
+    deadline = time.monotonic() + END_SECONDS
+    while run.is_kept() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 async def _post_alone(run: RunDirectory, status: str, text: str) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Callable, Optional
 
-from avalanche.agent.cache import Cache, Slot
+from avalanche.agent.cache import Cache, Leftover, Slot
 from avalanche.agent.events import Events
 from avalanche.agent.item import Item, State
 from avalanche.agent.meter import Meter
@@ -28,6 +28,7 @@ from avalanche.errors import (
     TransferError,
     VerificationFailed,
 )
+from avalanche.manifest import PIECE
 
 ROOM_SECONDS = 60.0
 """So long an object that the installer waits for may find no room before it fails."""
@@ -115,6 +116,7 @@ class Downloader:
         self._hurried: deque[Item] = deque()
         self._flights: dict[Item, Flight] = {}
         self._given_up: set[Item] = set()
+        self._leftovers: dict[Item, Leftover] = {}
         self._route = route
         self._sources = sources
         self._cache = cache
@@ -200,6 +202,51 @@ class Downloader:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def expect(self, leftovers: Sequence[Leftover]) -> None:
+        """Before anything is fetched: what an agent that died has left, and `restore` will take in."""
+        files = {leftover.sha256: leftover for leftover in leftovers}
+        for item in self._prefetch:
+            leftover = files.pop(item.entry.sha256, None)
+            if leftover is not None:
+                self._leftovers[item] = leftover
+        for useless in files.values():
+            useless.remove()
+
+    async def restore(self) -> int:
+        """Take in what is left of the closure; return how many objects are complete by that.
+
+        Its bytes are verified like all others, what somebody waits for first. No object is fetched before it is clear
+        what is left of it.
+        """
+        count = 0
+        while self._leftovers:
+            waited_for = (item for queue in (self._demanded, self._hurried) for item in queue)
+            item = next((item for item in waited_for if item in self._leftovers), None) or next(iter(self._leftovers))
+            await self._take_in(item, self._leftovers[item])
+            del self._leftovers[item]
+            count += item.state is State.COMPLETE
+            self.advance()
+        return count
+
+    async def _take_in(self, item: Item, leftover: Leftover) -> None:
+        slot = self._reserve(item, is_alone=False)
+        if slot is not None:
+            flight = self._take_off(item, slot)
+            try:
+                with leftover.open() as file:
+                    while flight.transfer.left:
+                        data = file.read(min(PIECE, flight.transfer.left))
+                        if not data:
+                            break
+                        flight.transfer.put(memoryview(data))
+                        await asyncio.sleep(0)
+            except (VerificationFailed, DiskFull, OSError) as error:
+                log.warning("leftover given up path=%s reason=%s", item.entry.path, error)
+            flight.transfer.rewind()
+            if flight.transfer.is_complete:
+                self._arrive(flight)
+        leftover.remove()
+
     # --- what comes next ---
 
     def _line_up(self, item: Item, queue: deque[Item]) -> None:
@@ -250,6 +297,8 @@ class Downloader:
     def _try(self, item: Item, *, is_alone: bool) -> bool:
         """Begin or resume ``item`` if its source is known and takes it now. False: there is no room in the cache."""
         flight = self._flights.get(item)
+        if item in self._leftovers:
+            return True
         if flight is not None and (flight.errand is not None or flight.not_before > self._now()):
             return True
         source = self._route.source(item)

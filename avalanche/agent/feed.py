@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
@@ -13,6 +14,7 @@ from avalanche.agent.connection import STALL_SECONDS, Address, Pool
 from avalanche.agent.downloader import Downloader, Figures
 from avalanche.agent.events import Events
 from avalanche.agent.frontend import Frontend
+from avalanche.agent.metrics import exposition, families
 from avalanche.agent.proxy import Proxy
 from avalanche.agent.relay import Relay
 from avalanche.agent.server import Server
@@ -54,13 +56,14 @@ class Feed:
     ) -> None:
         loop = asyncio.get_running_loop()
         self._port = settings.port
+        self._restoring: Optional[asyncio.Task[None]] = None
         self.catalogue = Catalogue(manifest, frontend, clock=loop.time)
         self.cache = Cache(settings)
         self.pool = Pool(stall=stall)
         figures = Figures(loop.time)
         self._events = events
         self._frontends = frontends = Frontends(
-            addresses, manifest.generation, pool=self.pool, count=figures.count_frontend
+            addresses, manifest.generation, pool=self.pool, count=figures.count_frontend, clock=loop.time
         )
         self.relay: Optional[Relay] = None
         if membership is not None:
@@ -85,18 +88,23 @@ class Feed:
             delay=delay,
         )
         self.watch = InstallWatch(events)
-        self._server = Server(Proxy(self.catalogue, self.downloader, on_query=self.watch.asked).answer)
+        proxy = Proxy(self.catalogue, self.downloader, on_query=self.watch.asked, metrics=self._metrics)
+        self._server = Server(proxy.answer)
 
     def __repr__(self) -> str:
         return f"<Feed {self.catalogue!r} {self.downloader!r} {self.relay!r}>"
 
-    async def open(self) -> int:
-        """Listen; return the proxy's port.
+    async def open(self, listener: Optional[socket.socket] = None) -> int:
+        """Listen, on the keeper's socket if there is one; return the proxy's port.
+
+        What an agent that died has left is verified meanwhile.
 
         Raises:
             ConfigError: the proxy's port is taken.
         """
-        port = await self._server.listen(self._port)
+        self.downloader.expect(self.cache.leftovers)
+        port = await self._server.listen(self._port, shared=listener)
+        self._restoring = asyncio.get_running_loop().create_task(self._restore())
         if self.relay is not None:
             try:
                 await self.relay.open(self.downloader)
@@ -107,12 +115,25 @@ class Feed:
                 self.downloader.follow(Route(self._frontends))
         return port
 
+    def _metrics(self) -> str:
+        sent = 0 if self.relay is None else self.relay.bytes_sent
+        return exposition(families(self.catalogue, self.downloader, self.cache, sent=sent))
+
+    async def _restore(self) -> None:
+        if self.cache.leftovers:
+            count = await self.downloader.restore()
+            text = f"{count} of {len(self.catalogue.closure)} objects were still in the cache"
+            self._events.report("packages", "progress", text, key="restored")
+
     def _tell_refusal(self, address: str, reason: str) -> None:
         self._events.report("packages", "progress", f"refused {address}: {reason}", key=f"refused {address}")
 
     async def close(self) -> None:
         """Withdraw from the peers, end everything, and remove every file."""
         self._server.close()
+        if self._restoring is not None:
+            self._restoring.cancel()
+            await asyncio.gather(self._restoring, return_exceptions=True)
         try:
             if self.relay is not None:
                 await self.relay.close()

@@ -20,6 +20,8 @@ class Meter:
         self._part = 0
         self._bytes = 0
         self._best = 0
+        self.total = 0
+        """All bytes so far."""
 
     def __repr__(self) -> str:
         return f"<Meter {self.rate} B/s, best {self.best} B/s>"
@@ -30,6 +32,7 @@ class Meter:
         if part != self._part:
             self._turn(part)
         self._bytes += size
+        self.total += size
 
     @property
     def rate(self) -> int:

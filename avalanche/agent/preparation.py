@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -17,7 +18,7 @@ from avalanche.agent.deadline import within
 from avalanche.agent.events import Events
 from avalanche.agent.frontend import Frontend
 from avalanche.agent.rundir import RunDirectory
-from avalanche.errors import AvalancheError, KickstartRefused, VerificationFailed
+from avalanche.errors import AvalancheError, KickstartRefused, ProtocolError, VerificationFailed
 from avalanche.manifest import Manifest, parse_manifest
 from avalanche.membership import Membership
 
@@ -47,6 +48,29 @@ class Plan:
 
     manifest: Manifest
     membership: Optional[Membership]
+
+    def to_row(self) -> dict[str, Any]:
+        """The JSON object of everything but the manifest."""
+        found = self.membership
+        membership = found and {"trackers": found.trackers, "token": found.token, "peer_key": found.peer_key}
+        return {"digest": self.manifest.digest, "membership": membership}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], manifest: bytes) -> Plan:
+        """Read what was kept.
+
+        Raises:
+            ProtocolError: it is not what `to_row` wrote.
+            VerificationFailed: the manifest is another one.
+        """
+        try:
+            digest, found = row["digest"], row["membership"]
+            membership = found and Membership(tuple(found["trackers"]), found["token"], found["peer_key"])
+        except (KeyError, TypeError) as error:
+            raise ProtocolError(f"the plan that was kept cannot be read: {error!r}") from error
+        if hashlib.sha256(manifest).hexdigest() != digest:
+            raise VerificationFailed("the manifest that was kept is not the plan's", path="manifest")
+        return cls(parse_manifest(manifest), membership)
 
 
 class Preparation:

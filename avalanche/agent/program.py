@@ -7,6 +7,7 @@ import contextlib
 import logging
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Coroutine, Mapping
 from typing import Any, Optional
@@ -37,12 +38,18 @@ log = logging.getLogger(__name__)
 class Agent:
     """One install order on this host.
 
+    Args:
+        listener: descriptor of a socket on which the proxy listens; a keeper has a copy of it.
+        again: why the agent was started again, when it was: it goes on with the plan it had.
+
     Raises:
         AvalancheError: the run directory holds no usable order, or another agent runs there.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, *, listener: Optional[int] = None, again: str = "") -> None:
         self._run = run
+        self._listener = None if listener is None else socket.socket(fileno=listener)
+        self._again = again
         self._lock = run.lock()
         self._settings: Settings = load_settings(run.path)
         self._order = run.order()
@@ -89,16 +96,25 @@ class Agent:
 
     async def _install(self) -> None:
         try:
-            self._events.report("stub", "ok", f"agent {__version__} on Python {sys.version.split()[0]}")
-            async with Preparation(self._frontend, self._run, self._events) as preparation:
-                plan = await preparation.fetch_plan()
-                self._report_clock()
-                await preparation.make_kickstart()
-            await self._feed(plan)
+            await self._feed(self._resume() if self._again else await self._prepare())
         except StageFailed as failure:
             await self._give_up(failure)
         except AvalancheError as error:
             await self._give_up(StageFailed("packages", error))
+
+    async def _prepare(self) -> Plan:
+        self._events.report("stub", "ok", f"agent {__version__} on Python {sys.version.split()[0]}")
+        async with Preparation(self._frontend, self._run, self._events) as preparation:
+            plan = await preparation.fetch_plan()
+            self._report_clock()
+            await preparation.make_kickstart()
+        self._run.keep_plan(plan.to_row(), plan.manifest.to_bytes())
+        return plan
+
+    def _resume(self) -> Plan:
+        """The plan that an earlier agent made: the installer reads its kickstart already."""
+        self._events.report("packages", "progress", f"the agent {self._again}", key="again")
+        return Plan.from_row(*self._run.plan())
 
     def _report_clock(self) -> None:
         offset = self._frontend.clock_offset or 0.0
@@ -122,7 +138,7 @@ class Agent:
         )
         self._progress = Progress(plan.manifest, feed.downloader, self._events, self._run)
         try:
-            await feed.open()
+            await feed.open(self._listener)
             self._state = "ready"
             self._run.say_ready()
             await self._progress.run()

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.downloader import Downloader
 from avalanche.agent.item import Item
+from avalanche.agent.metrics import CONTENT_TYPE, TARGET
 from avalanche.agent.server import ClientGone, Exchange, Query
 from avalanche.errors import AvalancheError
 from avalanche.manifest import check_path
@@ -27,9 +28,18 @@ class Proxy:
 
     Args:
         on_query: called with each item the installer asks for.
+        metrics: writes what is told at `metrics.TARGET`.
     """
 
-    def __init__(self, catalogue: Catalogue, downloader: Downloader, *, on_query: Callable[[Item], None]) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        downloader: Downloader,
+        *,
+        on_query: Callable[[Item], None],
+        metrics: Callable[[], str],
+    ) -> None:
+        self._metrics = metrics
         self._catalogue = catalogue
         self._downloader = downloader
         self._on_query = on_query
@@ -43,6 +53,9 @@ class Proxy:
         if query.method not in ("GET", "HEAD"):
             await exchange.text(405, f"{query.method} is not served here", {"Allow": "GET, HEAD"})
             return
+        if query.target.partition("?")[0] == TARGET:
+            exchange.whole(200, self._metrics().encode("ascii"), {"Content-Type": CONTENT_TYPE})
+            return
         path = object_path(query.target)
         try:
             item = None if path is None else await self._catalogue.find(path)
@@ -53,7 +66,9 @@ class Proxy:
             await exchange.text(404, f"{query.target[:200]} is not in generation {self._catalogue.generation}")
             return
         span = requested_span(query, item.entry.sha256, item.entry.size)
-        if span is None:
+        if is_known(query, item.entry.sha256):
+            exchange.head(304, {"ETag": etag(item.entry.sha256)})
+        elif span is None:
             await exchange.text(416, "the range is beyond the end", {"Content-Range": f"bytes */{item.entry.size}"})
         elif query.method == "HEAD":
             send_head(exchange, item.entry.sha256, item.entry.size, span)
@@ -129,7 +144,7 @@ def requested_span(query: Query, sha256: str, size: int) -> Optional[Span]:
     """
     whole = Span(0, size, False)
     match = _RANGE.fullmatch(query.headers.get("range", "").strip())
-    if match is None or query.headers.get("if-range", etag(sha256)) != etag(sha256):
+    if match is None or query.headers.get("if-range", etag(sha256)).strip() != etag(sha256):
         return whole
     first, last = match.groups()
     if not first:
@@ -142,6 +157,12 @@ def requested_span(query: Query, sha256: str, size: int) -> Optional[Span]:
     if int(first) >= size:
         return None
     return Span(int(first), min(int(last) + 1, size) if last else size, True)
+
+
+def is_known(query: Query, sha256: str) -> bool:
+    """Does the client say that it has these bytes? Source of the rules: RFC 9110, section 13.1.2."""
+    tags = [tag.strip() for tag in query.headers.get("if-none-match", "").split(",")]
+    return tags == ["*"] or any(tag in (etag(sha256), f"W/{etag(sha256)}") for tag in tags)
 
 
 def etag(sha256: str) -> str:

@@ -63,11 +63,17 @@ class Relay:
             catalogue=catalogue,
             figures=figures,
         )
+        self._egress = Meter(asyncio.get_running_loop().time)
         self._peers: Optional[Peers] = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
         return f"<Relay {self._address} {self.route!r} {self._parents!r} {self._peers!r}>"
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of objects that other hosts got from here."""
+        return self._egress.total
 
     async def open(self, downloader: Downloader) -> None:
         """Serve others, and tell the tracker.
@@ -76,7 +82,7 @@ class Relay:
             ConfigError: the address of the token is not this host's.
         """
         loop = asyncio.get_running_loop()
-        sharing = Sharing(self._catalogue, downloader, ingress=self._figures.ingress, egress=Meter(loop.time))
+        sharing = Sharing(self._catalogue, downloader, ingress=self._figures.ingress, egress=self._egress)
         self._peers = Peers(
             sharing,
             key=self._key,

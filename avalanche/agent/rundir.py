@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import json
 import os
 import re
 import secrets
+import signal
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from avalanche.errors import AvalancheError, ConfigError, ProtocolError
 from avalanche.places import AGENT
@@ -85,6 +89,42 @@ class RunDirectory:
     def keep_done(self, message: Done) -> None:
         """Keep a ``done`` message, so that a repetition is the same message."""
         self.write("done.json", message.to_json())
+
+    def keep_plan(self, row: Mapping[str, object], manifest: bytes) -> None:
+        """Keep what an agent that is started again needs to know, so that it need not ask for it again."""
+        self.write("manifest", manifest.decode("utf-8"))
+        self.write("plan.json", json.dumps(row))
+
+    def plan(self) -> tuple[dict[str, Any], bytes]:
+        """What was kept.
+
+        Raises:
+            ConfigError: there is nothing, or it cannot be read.
+        """
+        path = self.path / "plan.json"
+        try:
+            row = json.loads(path.read_bytes())
+            return dict(row), (self.path / "manifest").read_bytes()
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"{path}: cannot be read ({error}); an agent that was ready has written it") from error
+
+    def is_kept(self) -> bool:
+        """Is there a keeper, which would start a new agent?"""
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(self.path / "keeper.pid", os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+            finally:
+                os.close(descriptor)
+        return False
+
+    def end_keeper(self) -> None:
+        """Tell the keeper, if there is one, to start no more agents, and to end the one it has."""
+        if self.is_kept():
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int((self.path / "keeper.pid").read_text(encoding="ascii")), signal.SIGTERM)
 
     def is_held(self) -> bool:
         """Does a file ``hold`` ask for no prefetch?"""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Callable, Optional, Union, cast
@@ -87,8 +89,11 @@ class Exchange:
     async def text(self, status: int, line: str, headers: Optional[Mapping[str, str]] = None) -> None:
         """Answer with one line of text."""
         body = (" ".join(line.split()) + "\n").encode("utf-8", "replace")
-        fields = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body)), **(headers or {})}
-        self.head(status, fields)
+        self.whole(status, body, {"Content-Type": "text/plain; charset=utf-8", **(headers or {})})
+
+    def whole(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        """Answer with a small body."""
+        self.head(status, {**headers, "Content-Length": str(len(body))})
         if self._query.method != "HEAD":
             self._connection.send_bytes(body)
 
@@ -309,27 +314,45 @@ class Server:
         self._limits = limits or Limits()
         self._connections: dict[ServerConnection, str] = {}
         self._listener: Optional[asyncio.base_events.Server] = None
+        self._shared: Optional[socket.socket] = None
 
     def __repr__(self) -> str:
         return f"<Server {len(self._connections)} connections>"
 
-    async def listen(self, port: int, address: str = "127.0.0.1") -> int:
+    async def listen(self, port: int, address: str = "127.0.0.1", *, shared: Optional[socket.socket] = None) -> int:
         """Accept clients on ``address:port``, or on a free port when that is 0, and return the port.
+
+        Args:
+            shared: listen on this socket, of which another process has a copy; bound if it is not yet.
 
         Raises:
             ConfigError: the port is taken, or the address is not this host's.
         """
         loop = asyncio.get_running_loop()
+
+        def accept() -> ServerConnection:
+            return ServerConnection(self._handler, self._connections, self._limits)
+
         try:
-            self._listener = await loop.create_server(
-                lambda: ServerConnection(self._handler, self._connections, self._limits), address, port
-            )
+            if shared is None:
+                self._listener = await loop.create_server(accept, address, port)
+            else:
+                if not shared.getsockname()[1]:
+                    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    shared.bind((address, port))
+                self._shared = shared
+                self._listener = await loop.create_server(accept, sock=shared)
         except OSError as error:
             raise ConfigError(f"{address}:{port}: cannot listen: {error.strerror}") from error
         return int(self._listener.sockets[0].getsockname()[1])
 
     def stop_listening(self) -> None:
         """Let nobody new in."""
+        if self._shared is not None:
+            # The other process has the socket open: closing ours would leave it listening.
+            with contextlib.suppress(OSError):
+                self._shared.shutdown(socket.SHUT_RDWR)
+            self._shared = None
         if self._listener is not None:
             self._listener.close()
             self._listener = None

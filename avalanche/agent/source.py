@@ -16,6 +16,8 @@ from avalanche.messages import RETRY_STATUSES
 
 PREFETCHES = 8
 """Transfers from the frontend in flight: measured, three give 1.21 of the limit and eight 1.04 (perf.md)."""
+REST_SECONDS = 5.0, 60.0
+"""So long a frontend that failed is left alone when there are others: at first, and at most."""
 DEMANDS = 4
 """More transfers that only what the installer waits for may use; dnf asks for three objects at a time."""
 
@@ -43,24 +45,64 @@ class Source:
         """Somebody waits for what is being fetched."""
 
 
+class Order:
+    """Which of several frontends is asked: the first in order, but one that failed rests, and then has its turn again.
+
+    Pure: time is an argument.
+    """
+
+    def __init__(self, count: int) -> None:
+        assert count > 0
+        self._until = [0.0] * count
+        self._failures = [0] * count
+
+    def __repr__(self) -> str:
+        return f"<Order of {len(self._until)}, failures {self._failures}>"
+
+    def first(self, now: float) -> int:
+        """The first that does not rest; when all do, the one that rests the shortest."""
+        awake = (number for number, until in enumerate(self._until) if until <= now)
+        return next(awake, self._until.index(min(self._until)))
+
+    def failed(self, number: int, now: float, asked: Optional[float]) -> None:
+        """It failed, or asked us to come back after so many seconds."""
+        if self._until[number] > now:
+            return  # several transfers see one failure
+        least, most = REST_SECONDS
+        rest = min(most, least * 2 ** min(self._failures[number], 10))
+        self._failures[number] += 1
+        self._until[number] = now + (rest if asked is None else asked)
+
+    def served(self, number: int) -> None:
+        """It delivered."""
+        self._failures[number] = 0
+
+
 class Frontends(Source):
-    """The frontends that serve packages, in order; a failing one gives way to the next.
+    """The frontends that serve packages, in order; a failing one gives way to the next, and gets its place back later.
 
     Args:
         count: called with the bytes that came, good or bad.
+        clock: seconds, of a clock that does not jump.
     """
 
     is_frontend = True
 
     def __init__(
-        self, addresses: Sequence[Address], generation: str, *, pool: Pool, count: Callable[[int], None]
+        self,
+        addresses: Sequence[Address],
+        generation: str,
+        *,
+        pool: Pool,
+        count: Callable[[int], None],
+        clock: Callable[[], float],
     ) -> None:
-        assert addresses
         self._addresses = addresses
+        self._order = Order(len(addresses))
+        self._clock = clock
         self._prefix = f"/install/packages/{generation}/"
         self._pool = pool
         self._count = count
-        self._current = 0
 
     def __repr__(self) -> str:
         return f"<Frontends {' '.join(map(str, self._addresses))}>"
@@ -69,17 +111,17 @@ class Frontends(Source):
         return len(self._addresses)
 
     def __str__(self) -> str:
-        return str(self._addresses[self._current])
+        return str(self._addresses[self._order.first(self._clock())])
 
     async def fetch(self, transfer: Transfer) -> None:
-        address = self._addresses[self._current]
+        number = self._order.first(self._clock())
         try:
-            await self._fetch(address, transfer)
-        except (TransferError, ProtocolError, VerificationFailed):
-            # Unless another transfer has moved on already.
-            if address == self._addresses[self._current]:
-                self._current = (self._current + 1) % len(self._addresses)
+            await self._fetch(self._addresses[number], transfer)
+        except (TransferError, ProtocolError, VerificationFailed) as error:
+            asked = error.retry_after if isinstance(error, SourceUnavailable) else None
+            self._order.failed(number, self._clock(), asked)
             raise
+        self._order.served(number)
 
     async def _fetch(self, address: Address, transfer: Transfer) -> None:
         offset = transfer.received_bytes

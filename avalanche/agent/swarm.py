@@ -7,6 +7,7 @@ lookup that is lost loses nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Collection
@@ -36,6 +37,13 @@ OPEN_ASKS = 1_900
 OPEN_REQUESTS = 200
 """Requests per parent; the protocol admits some more."""
 PAUSE = 0.05
+RETURN_SECONDS = 30.0
+"""So long after it left the first of several trackers a host looks whether it is there again."""
+PROBE_SECONDS = 1.0
+EASE = 1.0
+"""A tracker that asks for more seconds between lookups than this has many hosts: what is not urgent waits longer."""
+LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE = 15.0, 30.0
+"""While it has spoken less often, a host need not pause when its installer waits or a parent is lost."""
 """Seconds between two lookups, at least."""
 ALONE_SECONDS = 5.0
 """Without a tracker for so long, and with nothing left to fetch, objects come from the frontend, `ALONE_STREAMS` at a
@@ -76,6 +84,8 @@ class Swarm(Route):
         parents.on_blame = self.blame
         parents.on_lost = self.abandon
         self._trackers = [Address.parse(url) for url in membership.trackers]
+        self._current = 0
+        self._moved = 0.0
         self._headers = {"Authorization": f"Bearer {membership.token}", "Content-Type": "application/json"}
         self._attempt = attempt
         self._manifest = manifest
@@ -94,8 +104,13 @@ class Swarm(Route):
         self._must_register = True
         self._place: Optional[int] = None
         self._news = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._spacing = PAUSE
+        """Seconds between two lookups, unless the second is urgent."""
+        self._leave, self._leave_at = LOOKUPS_AT_ONCE, self._now()
         self._is_leaving = False
-        self._answered = self._now()
+        self._answered: Optional[float] = None
+        """When a tracker answered last, or the first question came up; None before that."""
         self._offset: Optional[float] = None
 
     def __repr__(self) -> str:
@@ -114,7 +129,9 @@ class Swarm(Route):
         self._parents.is_due = downloader.is_due
 
     def look_ahead(self) -> None:
-        while self._batches and self._batches[0][0] <= self._figures.verified + AHEAD:
+        # As much further ahead as arrives until it may ask again, and is answered.
+        ahead = AHEAD + int(2 * (self._spacing - PAUSE) * self._figures.ingress.rate)
+        while self._batches and self._batches[0][0] <= self._figures.verified + ahead:
             if len(self._given) >= OPEN_ASKS:
                 return
             for item in self._batches.pop(0)[1]:
@@ -183,6 +200,8 @@ class Swarm(Route):
         log.info("parent blamed peer=%s why=%s object=%s", peer, why, sha256)
         self._blames[(peer, why) if sha256 is None else (peer, why, sha256)] = None
         self._news.set()
+        if self._may_be_urgent():
+            self._urgent.set()
 
     def abandon(self, peer: str) -> None:
         """Ask again for everything that was to come from a parent."""
@@ -204,15 +223,27 @@ class Swarm(Route):
         sha256 = item.entry.sha256
         self._asks[sha256] = Ask(sha256, item.entry.size - item.verified, avoid)
         self._news.set()
+        if (item.is_demanded or avoid is not None) and self._may_be_urgent():
+            self._urgent.set()
+
+    def _may_be_urgent(self) -> bool:
+        """Has it spoken so seldom that it may do so now without a pause?"""
+        now = self._now()
+        gained = (now - self._leave_at) * LOOKUPS_PER_SECOND
+        self._leave, self._leave_at = min(LOOKUPS_AT_ONCE, self._leave + gained), now
+        return self._leave >= 1
 
     @property
     def _is_alone(self) -> bool:
-        return self._now() - self._answered > ALONE_SECONDS
+        return self._answered is not None and self._now() - self._answered > ALONE_SECONDS
 
     # --- lookups ---
 
     async def run(self) -> None:
-        """Look up until cancelled."""
+        """Look up until cancelled, from the first question on."""
+        # Who is held back (the file `hold`) must not stand in the line: others would wait for what it does not fetch.
+        await self._news.wait()
+        self._answered = self._now()
         tries, wait = 0, 0.0
         while True:
             await self._pause(wait)
@@ -245,9 +276,15 @@ class Swarm(Route):
         """Wait until there is something to say, at most ``seconds``; but never ask too often."""
         if seconds <= 0:
             return
-        await asyncio.sleep(min(PAUSE, seconds))
-        if seconds > PAUSE:
-            alarm = asyncio.get_running_loop().call_later(seconds - PAUSE, self._news.set)
+        spacing = min(self._spacing, seconds)
+        alarm = asyncio.get_running_loop().call_later(spacing, self._urgent.set)
+        try:
+            await self._urgent.wait()
+        finally:
+            alarm.cancel()
+            self._urgent.clear()
+        if seconds > spacing:
+            alarm = asyncio.get_running_loop().call_later(seconds - spacing, self._news.set)
             try:
                 await self._news.wait()
             finally:
@@ -255,6 +292,8 @@ class Swarm(Route):
 
     async def _look_up(self) -> tuple[list[Ask], Answer]:
         self._news.clear()
+        if self._may_be_urgent():
+            self._leave -= 1
         self._note_starvation()
         registers = self._must_register
         if registers:
@@ -292,12 +331,21 @@ class Swarm(Route):
         }
         request = Request("POST", lookup.TARGET, self._headers, lookup.format_lookup(row))
         problem: AvalancheError = SourceUnavailable("there is no tracker")
-        for address in list(self._trackers):
+        if self._current and self._now() - self._moved > RETURN_SECONDS:
+            # All hosts should stand in one line: that of the first tracker that lives. If it does not, it costs little.
+            self._moved = self._now()
+            with contextlib.suppress(TransferError, ProtocolError, asyncio.TimeoutError):
+                answer = lookup.parse_answer(
+                    await within(PROBE_SECONDS, self._exchange(self._trackers[0], request)), asks
+                )
+                self._current = 0
+                return answer
+        for _ in self._trackers:
             try:
-                return lookup.parse_answer(await self._exchange(address, request), asks)
+                return lookup.parse_answer(await self._exchange(self._trackers[self._current], request), asks)
             except (TransferError, ProtocolError) as error:
                 problem = error
-                self._trackers.append(self._trackers.pop(0))
+                self._current, self._moved = (self._current + 1) % len(self._trackers), self._now()
         raise problem
 
     async def _exchange(self, address: Address, request: Request) -> bytes:
@@ -330,8 +378,9 @@ class Swarm(Route):
             item = self._catalogue.find_object(sha256)
             if parent is not None and item is not None and sha256 not in self._asks:
                 fetch.append([sha256, parent, item.entry.size - item.verified])
-        have = [item.entry.sha256 for item in self._catalogue.items if item.state is State.COMPLETE]
-        row: dict[str, Any] = {"manifest": self._manifest, "have": list(dict.fromkeys(have))}
+        mine = filter(self._is_first, self._catalogue.closure)
+        have = [item.entry.sha256 for item in mine if item.state is State.COMPLETE]
+        row: dict[str, Any] = {"manifest": self._manifest, "have": have}
         row["fetch"] = fetch[: lookup.MAXIMUM_FETCHES]
         if self._place is not None:
             row["place"] = self._place
@@ -343,6 +392,7 @@ class Swarm(Route):
         """Do what the tracker says; return how long to wait before the next lookup."""
         self._answered = self._now()
         self._offset = answer.time - self._now()
+        self._spacing = max(PAUSE, answer.next - EASE)
         for row in answer.rows:
             self._parents.learn(row)
         if answer.register:

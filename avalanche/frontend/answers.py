@@ -49,9 +49,10 @@ def status_of(error: AvalancheError) -> int:
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
 
-def line(status: int, text: str) -> web.Response:
+def line(status: int, text: str, *, retry_after: int | None = None) -> web.Response:
     """A one-line answer; 503 carries Retry-After with jitter in it."""
-    headers = {"Retry-After": str(random.randint(*RETRY_AFTER))} if status == 503 else {}  # noqa: S311 -- no secret
+    seconds = random.randint(*RETRY_AFTER) if retry_after is None else retry_after  # noqa: S311 -- no secret
+    headers = {"Retry-After": str(seconds)} if status == 503 else {}
     return web.Response(status=status, text=" ".join(text.split()) + "\n", headers=headers)
 
 

@@ -7,6 +7,8 @@ from aiohttp import web
 from avalanche import __version__
 from avalanche.frontend import boot, install, netboot
 from avalanche.frontend.answers import errors_answered
+from avalanche.frontend.gate import Gate
+from avalanche.frontend.metrics import Metrics
 from avalanche.frontend.packages import Packages
 from avalanche.frontend.services import SERVICES, Services
 from avalanche.messages import MAX_BODY
@@ -15,12 +17,15 @@ from avalanche.news import TARGET
 
 def make_app(services: Services) -> web.Application:
     """Wire the addresses of docs/protocol.md."""
-    app = web.Application(middlewares=[errors_answered], client_max_size=MAX_BODY)
+    gate = Gate(services.config.frontend.caps)
+    metrics = Metrics(gate)
+    app = web.Application(middlewares=[metrics.middleware, errors_answered], client_max_size=MAX_BODY)
     app[SERVICES] = services
-    packages = Packages(services.generations, max_streams=services.config.frontend.max_streams)
+    packages = Packages(services.generations, gate, on_sent=metrics.sent.inc)
     app.add_routes(
         [
             web.get("/", _about),
+            web.get("/metrics", metrics.get),
             web.get("/boot/ipxe", netboot.get_script, allow_head=False),
             web.get("/install/stub", boot.get_stub),
             web.get("/install/sbin/kickstart.cgi", boot.get_stub),  # Rocks' address

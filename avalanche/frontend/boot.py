@@ -81,7 +81,7 @@ async def get_stub(request: web.Request) -> web.Response:
         host=host,
         order=order.id,
         secret=order_secret(services.order_key, order.id),
-        http=services.config.frontend.urls("http"),
+        http=services.config.frontend.urls("http") + services.config.frontend.mirrors,
         https=services.config.frontend.urls("https"),
         bundle=services.bundle.sha256,
         ca=services.ca,

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -17,8 +18,10 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
+from avalanche.egress import Busy
 from avalanche.errors import RepositoryError
 from avalanche.frontend.answers import client, line
+from avalanche.frontend.gate import Gate, Passage
 from avalanche.frontend.generations import Generations
 from avalanche.log import facts
 from avalanche.manifest import Entry
@@ -26,7 +29,6 @@ from avalanche.manifest import Entry
 log = logging.getLogger(__name__)
 
 PREFIX = "/install/packages/"
-SLICE = 1 << 20  # bytes handed to the kernel at once
 STALL_SECONDS = 60.0  # a client that takes no whole slice in this time is given up
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
@@ -64,15 +66,19 @@ def parse_range(text: str | None, size: int) -> Span | None:
 
 
 class Packages:
-    """Serves objects, at most ``max_streams`` at once."""
+    """Serves objects, through the gate.
 
-    def __init__(self, generations: Generations, *, max_streams: int) -> None:
+    Args:
+        on_sent: called with every number of bytes that was sent.
+    """
+
+    def __init__(self, generations: Generations, gate: Gate, *, on_sent: Callable[[int], None]) -> None:
         self._generations = generations
-        self._max = max_streams
-        self._running = 0
+        self._gate = gate
+        self._on_sent = on_sent
 
     def __repr__(self) -> str:
-        return f"<Packages {self._running} of {self._max} streams>"
+        return f"<Packages {self._gate!r}>"
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Answer GET and HEAD."""
@@ -86,22 +92,13 @@ class Packages:
             return line(404, f"there is no generation {name[:80]!r}")
         if entry is None:
             return line(404, f"generation {name} has no object {path[:300]!r}")
-        return await self._admit(request, entry, generation.object_path(path))
+        return await self._answer(request, entry, generation.object_path(path))
 
-    async def _admit(self, request: web.Request, entry: Entry, file: Path) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, entry: Entry, file: Path) -> web.StreamResponse:
         etag = f'"{entry.sha256}"'
         known = request.headers.get("If-None-Match")
         if known is not None and (known.strip() == "*" or etag in (tag.strip() for tag in known.split(","))):
             return web.Response(status=304, headers={"ETag": etag})
-        if request.method == "GET" and self._running >= self._max:
-            return line(503, f"{self._max} package answers are running, which is all this frontend admits; come back")
-        self._running += 1
-        try:
-            return await self._answer(request, entry, file, etag)
-        finally:
-            self._running -= 1
-
-    async def _answer(self, request: web.Request, entry: Entry, file: Path, etag: str) -> web.StreamResponse:
         condition = request.headers.get("If-Range")
         wanted = request.headers.get("Range") if condition is None or condition.strip() == etag else None
         headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Type": _media_type(entry.path)}
@@ -117,13 +114,22 @@ class Packages:
         span = span or Span(0, entry.size)
         response.content_length = span.length
         with _open(file, entry) as opened:
-            await response.prepare(request)
-            if request.method == "GET":
-                await self._send(request, opened, span, entry)
+            if request.method != "GET":
+                await response.prepare(request)
+            else:
+                try:
+                    async with self._gate.stream(client(request)) as passage:
+                        await response.prepare(request)
+                        await self._send(request, opened, span, entry, passage)
+                except Busy as busy:
+                    text = f"{self._gate.caps.streams} package answers at once are all this frontend admits; come back"
+                    return line(503, text, retry_after=busy.seconds)
         await response.write_eof()
         return response
 
-    async def _send(self, request: web.Request, file: BufferedReader, span: Span, entry: Entry) -> None:
+    async def _send(
+        self, request: web.Request, file: BufferedReader, span: Span, entry: Entry, passage: Passage
+    ) -> None:
         loop = asyncio.get_running_loop()
         began = time.monotonic()
         transport = request.transport
@@ -132,9 +138,10 @@ class Packages:
             while offset < span.end:
                 if transport is None or transport.is_closing():
                     raise ConnectionResetError("the client has gone")
-                async with asyncio.timeout(STALL_SECONDS):
-                    count = min(SLICE, span.end - offset)
+                count = min(passage.slice, span.end - offset)
+                async with passage.sending(count), asyncio.timeout(STALL_SECONDS):
                     sent = await loop.sendfile(transport, file, offset, count)
+                self._on_sent(sent)
                 if sent != count:
                     raise RepositoryError(f"{entry.path}: its file became shorter while it was sent")
                 offset += count

@@ -46,7 +46,7 @@ def run_stage2(cache: Cache) -> dict[str, float]:
     Raises:
         CommandFailed: there is no root of Python 3.9 yet, or stage 2 fails.
     """
-    root = next(iter(sorted(cache.root.glob("python-3.9-*"))), None)
+    root = max(cache.root.glob("python-3.9-*"), key=lambda folder: folder.stat().st_mtime, default=None)
     if root is None:
         raise CommandFailed(f"{cache.root} has no root of Python 3.9; make it: make floor")
     document = _document()

@@ -41,15 +41,23 @@ class Machine:
         return self
 
     async def __aexit__(self, *reason: object) -> None:
-        pid = self.agent()
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-            await self.ended(pid)
+        for pid in (self.keeper(), self.agent()):
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                await self.ended(pid)
+
+    def keeper(self) -> Optional[int]:
+        """Process that would start another agent, or None."""
+        return self._process("keeper.pid")
 
     def agent(self) -> Optional[int]:
         """Process of the agent that runs here, or None."""
+        return self._process("agent.pid")
+
+    def _process(self, name: str) -> Optional[int]:
         with contextlib.suppress(FileNotFoundError, ValueError):
-            pid = int((self.run / "agent.pid").read_text())
+            pid = int((self.run / name).read_text())
             if self.is_running(pid):
                 return pid
         return None
@@ -86,6 +94,15 @@ class Machine:
     async def ended(self, pid: int) -> None:
         while self.is_running(pid):  # noqa: ASYNC110 - not our child: nothing announces its end
             await asyncio.sleep(0.01)
+
+    async def kill(self) -> int:
+        """Kill the agent and who would start another one; return its process."""
+        keeper, agent = self.keeper(), self.agent()
+        assert keeper is not None and agent is not None
+        for process in (keeper, agent):
+            os.kill(process, signal.SIGKILL)
+            await self.ended(process)
+        return agent
 
     async def boot(self, document: StubDocument, *, wait_seconds: float = 60) -> tuple[int, str]:
         """Run the stub's ``%pre`` as Anaconda does: to the end of its output. Returns its status and that output."""

@@ -56,6 +56,8 @@ class StubTracker:
         """Seconds for which tickets are good."""
         self.gives_nothing = False
         """Is every ask answered with *not yet*?"""
+        self.next = 0.2
+        """Seconds until the next lookup."""
         self.forgets = False
         """Does the next lookup find a tracker that was restarted?"""
         self.moves: list[tuple[str, str]] = []
@@ -105,7 +107,7 @@ class StubTracker:
     def _answer(self, token: str, row: dict[str, Any]) -> dict[str, Any]:
         self.lookups.append(row)
         child = read_token(token).order
-        answer: dict[str, Any] = {"version": 1, "time": time.time(), "next": 0.2, "place": 0, "register": False}
+        answer: dict[str, Any] = {"version": 1, "time": time.time(), "next": self.next, "place": 0, "register": False}
         if self.forgets and "register" not in row:
             return {
                 **answer,

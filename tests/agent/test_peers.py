@@ -133,8 +133,9 @@ async def test_a_refusal_is_told_once_and_names_the_address(rig: Rig, frontend: 
     assert told == [f"refused {ADDRESS}: the ticket is for 127.0.0.9, and came from {ADDRESS}"]
 
 
-async def test_time_is_the_tracker_s(rig: Rig) -> None:
+async def test_time_is_the_tracker_s(rig: Rig, tracker: StubTracker) -> None:
     assert rig.feed.relay is not None
+    await tracker.stop()  # it would tell the time again
     entry = rig.item(SMALL).entry
     rig.feed.relay.route._offset = None
     answer = await ask(rig, f"/object/{entry.sha256}?ticket={ticket_for(ORDER)}")

@@ -134,15 +134,12 @@ async def test_an_agent_of_another_order_is_left_alone(site: FaultyFrontend, mac
     assert machine.agent() == agent
 
 
-async def test_an_agent_that_was_killed_is_replaced_and_goes_on_counting(
+async def test_an_agent_that_was_killed_with_its_keeper_is_replaced_by_the_next_pre(
     site: FaultyFrontend, machine: Machine
 ) -> None:
     await machine.boot(site.document())
-    first = machine.agent()
-    assert first is not None
     await until(lambda: "ok" in dict(site.outcomes("kickstart")))
-    os.kill(first, signal.SIGKILL)
-    await machine.ended(first)
+    first = await machine.kill()
     assert (await machine.boot(site.document()))[0] == 0
     assert machine.agent() not in (None, first)
     await until(lambda: len([event for event in site.events if event["stage"] == "stub"]) == 2)
@@ -152,11 +149,8 @@ async def test_an_agent_that_was_killed_is_replaced_and_goes_on_counting(
 
 async def test_done_speaks_for_an_agent_that_died(site: FaultyFrontend, machine: Machine) -> None:
     await machine.boot(site.document())
-    agent = machine.agent()
-    assert agent is not None
     await until(lambda: "ok" in dict(site.outcomes("packages")))
-    os.kill(agent, signal.SIGKILL)
-    await machine.ended(agent)
+    await machine.kill()
     assert (machine.folder / "cache").exists()
     status, output = await machine.done("failed", "dnf said no")
     assert (status, "no agent was running" in output) == (0, True)

@@ -28,17 +28,22 @@ def entries(frontend: FaultyFrontend) -> list[str]:
     return [entry.sha256 for entry in frontend.generation.manifest.entries]
 
 
-async def test_it_registers_first_and_asks_in_canonical_order(
+async def test_who_is_held_back_stands_in_no_line_and_then_registers_with_its_questions(
     frontend: FaultyFrontend, folder: Path, tracker: StubTracker
 ) -> None:
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
-        await until(lambda: tracker.lookups)
         assert rig.feed.relay is not None
+        route = rig.feed.relay.route
+        for _ in range(20):  # whatever it would do by itself
+            await asyncio.sleep(0)
+        assert (tracker.lookups, route._answered, rig.downloader.is_held) == ([], None, True)
+        rig.load()
+        await until(lambda: tracker.lookups)
         first = tracker.lookups[0]
         assert first["register"] == {"manifest": frontend.generation.manifest.digest, "have": [], "fetch": []}
-        assert (first["state"], first["port"]) == ("fetching", rig.feed.relay.route.port)
-        assert "ask" not in first
-        await rig.loaded()
+        assert (first["state"], first["port"]) == ("fetching", route.port)
+        assert first["ask"][0][0] == entries(frontend)[0]
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 20)
         await until(lambda: tracker.lookups[-1]["state"] == "complete")
     assert tracker.asked() == entries(frontend)
     assert {done for row in tracker.lookups for done in row.get("done", [])} == set(entries(frontend))
@@ -192,3 +197,77 @@ async def test_what_one_parent_is_slow_to_have_keeps_no_other_one_idle(
         # Only so much is asked of the silent one.
         assert len(parent.asked) < len(first)
     await parent.stop()
+
+
+async def test_what_the_installer_waits_for_is_asked_for_without_a_pause(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "PAUSE", 3600.0)
+    path, data = next(iter(frontend.generation.objects.items()))
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        await until(lambda: tracker.lookups)
+        assert rig.feed.relay is not None
+        # Whatever it has to say by itself waits; for the installer it speaks at once.
+        tracker.next = 3600.0
+        await until(lambda: rig.feed.relay is not None and rig.feed.relay.route.time is not None)
+        assert (await rig.get("/" + path)).body == data
+
+
+async def test_an_installer_in_a_hurry_does_not_make_the_tracker_s_limit(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    """Invariant: however often it is asked, no more lookups skip the pause than the tracker takes."""
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        assert rig.feed.relay is not None
+        route = rig.feed.relay.route
+        await until(lambda: tracker.lookups)
+        began, route._leave = route._now(), 3.0
+        skipped = 0
+        for path in frontend.generation.objects:
+            skipped += route._may_be_urgent()
+            await rig.get("/" + path)
+        assert skipped <= 4 + (route._now() - began) * swarm.LOOKUPS_PER_SECOND
+        assert route._leave <= swarm.LOOKUPS_AT_ONCE
+
+
+@pytest_asyncio.fixture
+async def second() -> AsyncIterator[StubTracker]:
+    tracker = StubTracker()
+    await tracker.start()
+    yield tracker
+    await tracker.stop()
+
+
+def of_both(first: StubTracker, second: StubTracker) -> Membership:
+    one, other = first.membership(ORDER), second.membership(ORDER)
+    return Membership(one.trackers + other.trackers, one.token, one.peer_key)
+
+
+async def test_when_a_tracker_dies_the_next_one_is_told_everything(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, second: StubTracker
+) -> None:
+    second.forgets = True
+    async with Rig(frontend, folder, membership=of_both(tracker, second)) as rig:
+        await rig.loaded()
+        assert second.lookups == []
+        await tracker.stop()
+        await until(lambda: any("register" in row for row in second.lookups))
+        told = next(row for row in second.lookups if "register" in row)
+        assert set(told["register"]["have"]) == set(entries(frontend))
+        await tracker.start()
+
+
+async def test_a_host_goes_back_to_the_first_tracker_when_it_is_there_again(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, second: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "RETURN_SECONDS", 0.3)
+    await tracker.stop()
+    async with Rig(frontend, folder, membership=of_both(tracker, second)) as rig:
+        await rig.loaded()
+        await until(lambda: second.lookups and second.lookups[-1]["state"] == "complete")
+        tracker.forgets = True
+        await tracker.start()
+        await until(lambda: any("register" in row for row in tracker.lookups))
+        seen = len(second.lookups)
+        await until(lambda: len(tracker.lookups) >= 5)
+        assert len(second.lookups) <= seen + 1

@@ -13,7 +13,7 @@ import pytest
 
 from avalanche.frontend.boot import provisioning_macs
 from avalanche.messages import StubDocument
-from tests.frontend.rig import TOKEN, Rig
+from tests.frontend.rig import TOKEN, Rig, running
 
 
 def document(stub: str) -> StubDocument:
@@ -32,6 +32,14 @@ async def test_a_host_with_a_live_order_gets_its_stub(rig: Rig, path: str) -> No
     assert (status, found.host, found.order) == (200, "compute-0-0", order)
     assert (found.http, found.https) == ((rig.http,), (rig.https,))
     assert rig.headers(order)["Authorization"].endswith(found.secret)
+
+
+async def test_the_stub_names_the_mirrors_behind_the_frontend(rig: Rig) -> None:
+    rig.add_host()
+    rig.order()
+    async with running(rig.state, mirrors=("http://10.1.1.2:8080",)) as site:
+        found = document((await site.get(site.http + "/install/stub"))[1])
+    assert found.http == (site.http, "http://10.1.1.2:8080")
 
 
 async def test_the_bundle_is_what_the_stub_pins(rig: Rig) -> None:

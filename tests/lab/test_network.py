@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,42 @@ def test_what_a_host_receives_is_counted(tmp_path: Path) -> None:
     assert 1_000_000 < received < 1_200_000
     # The fast sender may have sent twice what the slow port dropped.
     assert received <= sent
+
+
+@pytest.mark.lab
+def test_racks_are_joined_by_a_trunk_that_is_shaped_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(1_000_000))
+    links = [*LINKS, Link("compute-1-0", host_address(1), 100, rack=1)]
+    with Network(links, trunk_mbit=10) as network:
+        switch = show(network.namespace("switch"), "tc", "qdisc", "show")
+        assert switch.count("rate 10Mbit") == 2
+        serve = ("python3", "-u", "-m", "http.server", "80", "--directory", str(tmp_path))
+        server = subprocess.Popen(
+            network.namespace("frontend").command(*serve), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        with server:
+            assert server.stdout is not None and server.stdout.readline()
+            seconds = {}
+            for name, into_rack in (("compute-0-0", (0, 100_000)), ("compute-1-0", (1_000_000, 1_200_000))):
+                (before,) = network.trunks().values()
+                began = time.monotonic()
+                get = ("curl", "--silent", "--output", "/dev/null", f"http://{FRONTEND_ADDRESS}/file")
+                show(network.namespace(name), *get)
+                seconds[name] = time.monotonic() - began
+                (after,) = network.trunks().values()
+                assert into_rack[0] <= after[0] - before[0] <= into_rack[1]
+            server.kill()
+    # The trunk carries half of what the other host's own link carries.
+    assert seconds["compute-1-0"] > 0.7
+
+
+@pytest.mark.lab
+def test_a_slow_way_out_leaves_the_way_in_as_it_is() -> None:
+    with Network(LINKS) as network:
+        network.slow_down("compute-0-0", 5, only_up=True)
+        assert "rate 5Mbit" in show(network.namespace("compute-0-0"), "tc", "qdisc", "show", "dev", "eth0")
+        ports = show(network.namespace("switch"), "tc", "qdisc", "show")
+        assert "rate 20Mbit" in ports and "rate 5Mbit" not in ports
 
 
 @pytest.mark.lab

@@ -17,8 +17,9 @@ def test_nothing_set_gives_the_defaults() -> None:
 
 
 def test_every_setting_is_read() -> None:
-    settings = read_settings({"HOSTS": "8", "RATE": "1000", "MODE": "download", "PLANE": "http"})
-    assert settings == Settings(hosts=8, rate_mbit=1000, mode="download", plane="http")
+    given = {"HOSTS": "8", "RATE": "1000", "MODE": "download", "PLANE": "http", "RACKS": "2", "STAGGER": "0.3"}
+    expected = Settings(hosts=8, rate_mbit=1000, mode="download", plane="http", racks=2, stagger=0.3)
+    assert read_settings(given) == expected
 
 
 def test_a_plane_that_does_not_exist_yet_is_refused_in_one_line() -> None:
@@ -40,7 +41,10 @@ def test_packages_are_relayed_unless_somebody_says_otherwise() -> None:
         ({"RATE": "-1"}, "RATE=-1"),
         ({"MODE": "both"}, "MODE=both: must be one of install, download"),
         ({"PLANE": "pigeon"}, "PLANE=pigeon"),
-        ({"HOSTS": "2", "FAULTS": "kill:2@5%,slow:1@25%"}, "3 hosts are to be killed or slow, and there are 2"),
+        ({"RACKS": "17"}, "RACKS=17: must be a whole number from 1 to 16"),
+        ({"STAGGER": "-1"}, "STAGGER=-1: must be seconds"),
+        ({"HOSTS": "2", "FAULTS": "join:2@5%"}, "there is none that they follow"),
+        ({"HOSTS": "2", "FAULTS": "kill:2@5%,slow:1@25%"}, "3 hosts are to be hit, and there are 2"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(environment: dict[str, str], reason: str) -> None:

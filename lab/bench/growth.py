@@ -1,0 +1,96 @@
+"""How completion time and the tracker's load grow with the hosts, up to 10,000: the simulator, with the tracker's real
+decisions on a virtual clock.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.progress import say
+from lab.simulated import World, package_sizes
+from lab.simulator import Simulation
+from tracker.chains import Chains
+from tracker.lookup import Answer, Lookup, Peer
+
+HOSTS = (10, 30, 100, 300, 1_000, 3_000, 10_000)
+PER_RACK = 32
+OBJECTS = package_sizes(16_000_000, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Worlds that differ in the number of hosts alone."""
+
+    name: str
+    rate_mbit: float
+
+    @property
+    def about(self) -> str:
+        """A sentence for the report."""
+        size = sum(OBJECTS) / 1e6
+        return f"{size:.0f} MB in {len(OBJECTS)} objects at {self.rate_mbit:g} Mbit/s, racks of {PER_RACK} hosts."
+
+    def world(self, hosts: int) -> World:
+        """The world of so many hosts."""
+        rate = self.rate_mbit * 1e6 / 8
+        return World(hosts=hosts, objects=OBJECTS, rate=rate, racks=max(1, hosts // PER_RACK))
+
+
+FAMILIES = (Family("100 Mbit/s", 100), Family("1 Gbit/s", 1_000))
+
+
+class Timed(Chains):
+    """The tracker's decisions, and the processor time they took."""
+
+    seconds = 0.0
+
+    def lookup(self, peer: Peer, lookup: Lookup, *, now: float, chance: float) -> Answer:
+        """As in `Chains`."""
+        began = time.process_time()
+        answer = super().lookup(peer, lookup, now=now, chance=chance)
+        self.seconds += time.process_time() - began
+        return answer
+
+
+def run_growth() -> dict[str, Any]:
+    """Simulate, print, and return the figures. ``GROWTH`` bounds the hosts."""
+    most = int(os.environ.get("GROWTH") or HOSTS[-1])
+    worlds = []
+    for family in FAMILIES:
+        rows = [_row(family, hosts) for hosts in HOSTS if hosts <= most]
+        limit = sum(OBJECTS) / family.world(1).rate
+        worlds.append({"name": family.name, "about": family.about, "limit_seconds": round(limit, 3), "rows": rows})
+    return {"worlds": worlds}
+
+
+def _row(family: Family, hosts: int) -> dict[str, Any]:
+    simulation = Simulation(family.world(hosts), seed=1, make_chains=Timed)
+    began = time.process_time()
+    outcome = simulation.run()
+    took = time.process_time() - began
+    seconds = _slowest(list(outcome.seconds.values()))
+    chains = simulation.chains
+    assert isinstance(chains, Timed)
+    row = {
+        "hosts": hosts,
+        "seconds": round(seconds, 3),
+        "frontend_copies": round(outcome.frontend_copies, 4),
+        "most_copies": round(max(outcome.copies.values()), 3),
+        "lookups": outcome.lookups,
+        "lookups_per_second": round(outcome.lookups / seconds, 1),
+        "tracker_seconds": round(chains.seconds, 3),
+        "took_seconds": round(took, 1),
+    }
+    say(
+        f"  {family.name}, {hosts} hosts: {seconds:.2f} s, tracker {chains.seconds:.2f} CPU s, "
+        f"simulated in {took:.0f} s"
+    )
+    return row
+
+
+def _slowest(seconds: Sequence[float | None]) -> float:
+    return max(float("inf") if value is None else value for value in seconds)

@@ -1,0 +1,100 @@
+"""Several frontends in order: who fails rests, and has its turn again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avalanche.agent.source import REST_SECONDS, Order
+from tests.agent.faulty import Certificates, Fault, FaultyFrontend, Generation
+from tests.agent.rig import Rig
+
+
+def test_the_first_one_is_asked_again_after_its_rest() -> None:
+    order = Order(3)
+    assert order.first(0) == 0
+    order.failed(0, 0, None)
+    assert order.first(0) == 1
+    order.failed(1, 1, 2.0)
+    assert order.first(1) == 2
+    assert order.first(3) == 1  # it said when to come back
+    assert order.first(REST_SECONDS[0]) == 0
+
+
+def test_when_all_rest_the_one_that_rests_the_shortest_is_asked() -> None:
+    order = Order(2)
+    order.failed(0, 0, 30.0)
+    order.failed(1, 0, 3.0)
+    assert order.first(1) == 1
+
+
+def test_who_fails_again_and_again_rests_longer_until_it_serves() -> None:
+    order, now, rests = Order(2), 0.0, []
+    for _ in range(8):
+        order.failed(0, now, None)
+        began = now
+        while order.first(now) != 0:
+            now += 0.5
+        rests.append(now - began)
+    assert rests == sorted(rests) and (rests[0], rests[-1]) == REST_SECONDS
+    order.served(0)
+    order.failed(0, now, None)
+    assert order.first(now + REST_SECONDS[0]) == 0
+
+
+def test_one_failure_that_many_transfers_see_counts_once() -> None:
+    order = Order(2)
+    for _ in range(8):
+        order.failed(0, 0.0, None)
+    assert order.first(REST_SECONDS[0]) == 0
+
+
+@given(st.integers(1, 5), st.lists(st.tuples(st.floats(0, 10), st.booleans()), max_size=50))
+def test_somebody_is_always_asked_and_a_single_frontend_never_rests(
+    count: int, moments: list[tuple[float, bool]]
+) -> None:
+    order, now = Order(count), 0.0
+    for pause, fails in moments:
+        now += pause
+        number = order.first(now)
+        assert 0 <= number < count
+        order.failed(number, now, None) if fails else order.served(number)
+    assert Order(1).first(now) == 0
+
+
+async def test_a_refused_host_takes_the_next_frontend_at_once(
+    certificates: Certificates, objects: dict[str, bytes], folder: Path
+) -> None:
+    busy, mirror = (FaultyFrontend(certificates, Generation(objects)) for _ in range(2))
+    await busy.start()
+    await mirror.start()
+    busy.always["*"] = Fault(status=503, retry_after="3600")
+    others = (f"http://127.0.0.1:{busy.http}",)
+    # Who is told to come back in an hour would need one, were there nobody else.
+    async with Rig(mirror, folder, others=others, delay=lambda tries, asked: asked or 0.0) as rig:
+        await rig.loaded()
+        for path, data in objects.items():
+            assert (await rig.get("/" + path)).body == data
+    assert any(busy.asked(path) for path in objects)
+    assert sum(len(busy.asked(path)) for path in objects) <= 8
+    await busy.stop()
+    await mirror.stop()
+
+
+async def test_a_mirror_that_lacks_or_damages_objects_costs_only_time(
+    certificates: Certificates, objects: dict[str, bytes], folder: Path
+) -> None:
+    paths = list(objects)
+    mirror = FaultyFrontend(certificates, Generation({path: objects[path] for path in paths[::2]}))
+    frontend = FaultyFrontend(certificates, Generation(objects))
+    await mirror.start()
+    await frontend.start()
+    mirror.always[paths[0]] = Fault(flip=0)
+    async with Rig(frontend, folder, others=(f"http://127.0.0.1:{mirror.http}",)) as rig:
+        await rig.loaded()
+        for path, data in objects.items():
+            assert (await rig.get("/" + path)).body == data
+    await mirror.stop()
+    await frontend.stop()
