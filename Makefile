@@ -10,14 +10,14 @@ export HOSTS RATE MODE PLANE FAULTS RACKS STAGGER
 export BENCH SIZE FILES SEED PLANES FRESH
 export DATE ?= $(shell date -u +%F)
 
-SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux aria2 transmission-cli shellcheck fdisk xfsprogs dosfstools e2fsprogs strace dnsmasq-base isc-dhcp-server kea-dhcp4-server udhcpc openssh-client mariadb-server-core dhcpcd-base isc-dhcp-client tmux
+SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux aria2 transmission-cli qbittorrent-nox shellcheck fdisk xfsprogs dosfstools e2fsprogs strace dnsmasq-base isc-dhcp-server kea-dhcp4-server udhcpc openssh-client mariadb-server-core dhcpcd-base isc-dhcp-client tmux
 
 .PHONY: help demo test test-all bench checks artefacts lint types unit floor integration alone format golden down clean setup preflight system
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-## make demo      install HOSTS real hosts behind shaped links (HOSTS=8 RATE=100 MODE=install|download PLANE=relay|http FAULTS=...)
+## make demo      install HOSTS real hosts behind shaped links (HOSTS=8 RATE=100 MODE=install|download PLANE=relay|swarm|http|auto FAULTS=...)
 demo: setup
 	$(BIN)/python -m lab demo
 

@@ -28,7 +28,7 @@ from avalanche.messages import Done
 
 State = Literal["live", "done", "cancelled", "expired", "exhausted"]
 
-PLANES = ("auto", "relay", "http")
+PLANES = ("auto", "relay", "swarm", "http")
 """How bytes may travel; ``auto`` leaves it to the frontend."""
 MAX_ATTEMPTS = 100
 MAX_SECONDS = 90 * 86400.0
@@ -78,11 +78,6 @@ class Order:
             raise ClusterError(f"an order has 1 to {MAX_ATTEMPTS} attempts, not {self.limit}")
         if not 0 < self.expires - self.created <= MAX_SECONDS:
             raise ClusterError(f"an order lives from 1 second to {MAX_SECONDS / 86400:.0f} days")
-
-    @property
-    def way(self) -> str:
-        """How the packages of this order travel: `plane`, decided."""
-        return "relay" if self.plane == "auto" else self.plane
 
     def state(self, now: float) -> State:
         """Say what the order is at ``now``."""

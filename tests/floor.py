@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENTRIES = ("avalanche.agent.__main__",)
 OTHERS_TESTED = ("avalanche.stub",)  # its %pre runs on the host, and must be parsed there
+CLIENT = "avalanche.agent.client"  # the swarm plane's module; libtorrent is fetched for it
 ALLOWED = {"h11", "pykickstart"}  # pykickstart is the installer's own
 
 

@@ -106,8 +106,18 @@ def test_language_modules_form_no_cycle() -> None:
 
 def test_the_agent_imports_only_what_its_bundle_may_hold() -> None:
     closure = floor.closure()
-    assert floor.foreign(closure) <= floor.ALLOWED
+    assert floor.foreign(closure - {floor.CLIENT}) <= floor.ALLOWED
     assert {layer(module) for module in closure} <= {"language", "agent", "package"}
+
+
+def test_one_module_of_the_agent_knows_libtorrent_and_loads_it_when_an_order_says_so() -> None:
+    assert floor.foreign({floor.CLIENT}) == {"libtorrent"}
+    path = floor.path_of(floor.CLIENT)
+    assert path is not None
+    loaded_with_the_module = {
+        alias.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import) for alias in node.names
+    }
+    assert "libtorrent" not in loaded_with_the_module
 
 
 def test_the_agent_runs_on_python_3_9_as_far_as_vermin_can_tell() -> None:

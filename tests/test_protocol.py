@@ -17,6 +17,7 @@ from avalanche.agent import frames, lookup
 from avalanche.bootaction import BootAction, boot_script
 from avalanche.manifest import parse_manifest
 from avalanche.news import News
+from avalanche.pieces import Library, PieceAnswer, PieceRequest
 from avalanche.profile import parse_installation
 from tracker import messages as tracker_messages
 from tracker.registry import Registered, parse_registry, write_registry
@@ -106,6 +107,17 @@ def read_boot_script(text: str) -> None:
     assert boot_script(action, host="compute-0-0", kickstart="http://10.1.1.1/install/stub") == text
 
 
+def read_pieces(text: str) -> None:
+    request = PieceRequest.parse(text.encode())
+    assert PieceRequest.parse(request.to_bytes()) == request
+    assert json.loads(request.to_bytes()) == json.loads(text)
+
+
+def read_pieces_answer(text: str) -> None:
+    answer = PieceAnswer.parse(text.encode())
+    assert json.loads(answer.to_line()) == json.loads(text)
+
+
 def without_version(text: str) -> dict[str, Any]:
     row: dict[str, Any] = json.loads(text)
     assert row.pop("version") == 1
@@ -128,6 +140,9 @@ READERS: dict[str, Callable[[str], object]] = {
     "news-answer": lambda text: news.parse_answer(text.encode()),
     "frames": read_frames,
     "boot-script": read_boot_script,
+    "library": lambda text: Library.parse(text.encode()),
+    "pieces": read_pieces,
+    "pieces-answer": read_pieces_answer,
 }
 
 

@@ -59,6 +59,11 @@ class State:
         return self.root / "plugins" / "insert-ethers"
 
     @property
+    def wheels(self) -> Path:
+        """The folder of libtorrents for hosts whose Python is another than the frontend's (docs/operations.md)."""
+        return self.root / "libtorrent"
+
+    @property
     def signing_home(self) -> Path:
         """The home of the GPG key that signs repositories."""
         return self.root / "gnupg"

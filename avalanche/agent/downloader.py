@@ -394,7 +394,7 @@ class Downloader:
     def _verified(self, size: int) -> None:
         self.figures.verified += size
         # The window of what is on its way moves on with every piece.
-        if not self.is_held:
+        if not self.is_held and self._route.has_window:
             self._soon()
 
     def _soon(self) -> None:
@@ -417,7 +417,10 @@ class Downloader:
             self._arrive(flight)
         elif error is not None:
             self._judge(flight, source, error)
-        self.advance()
+        if self._route.has_window:
+            self.advance()
+        else:
+            self._soon()
 
     def _arrive(self, flight: Flight) -> None:
         item = flight.item

@@ -14,15 +14,17 @@ from avalanche.agent.connection import STALL_SECONDS, Address, Pool
 from avalanche.agent.downloader import Downloader, Figures
 from avalanche.agent.events import Events
 from avalanche.agent.frontend import Frontend
+from avalanche.agent.library import provide_library
 from avalanche.agent.metrics import exposition, families
 from avalanche.agent.proxy import Proxy
 from avalanche.agent.relay import Relay
 from avalanche.agent.server import Server
 from avalanche.agent.settings import Settings
 from avalanche.agent.source import Frontends, Route
+from avalanche.agent.torrents import Torrents
 from avalanche.agent.trouble import Delay, jittered_delay
 from avalanche.agent.watch import InstallWatch
-from avalanche.errors import ConfigError
+from avalanche.errors import ConfigError, ProtocolError, TransferError, VerificationFailed
 from avalanche.manifest import Manifest
 from avalanche.membership import Membership
 from avalanche.messages import StubDocument
@@ -36,6 +38,7 @@ class Feed:
         membership: what admits the host to its peers; None: everything comes from the frontend.
         attempt: chosen once per start of the agent.
         bundle: the agent's own file.
+        plane: how packages travel; ``swarm`` becomes ``relay`` where this host cannot have libtorrent.
         stall: seconds without a byte after which a frontend is taken for stopped.
     """
 
@@ -51,6 +54,7 @@ class Feed:
         membership: Optional[Membership],
         attempt: str,
         bundle: Path,
+        plane: str = "relay",
         delay: Delay = jittered_delay,
         stall: float = STALL_SECONDS,
     ) -> None:
@@ -65,6 +69,14 @@ class Feed:
         self._frontends = frontends = Frontends(
             addresses, manifest.generation, pool=self.pool, count=figures.count_frontend, clock=loop.time
         )
+        self._frontend = frontend
+        self._addresses = addresses
+        self._manifest = manifest.digest
+        self._membership = membership
+        self._figures = figures
+        self._is_swarm = plane == "swarm" and membership is not None
+        self._folder = bundle.parent / "libtorrent"
+        self.torrents: Optional[Torrents] = None
         self.relay: Optional[Relay] = None
         if membership is not None:
             self.relay = Relay(
@@ -105,6 +117,8 @@ class Feed:
         self.downloader.expect(self.cache.leftovers)
         port = await self._server.listen(self._port, shared=listener)
         self._restoring = asyncio.get_running_loop().create_task(self._restore())
+        if self._is_swarm and await self._join_swarm():
+            return port
         if self.relay is not None:
             try:
                 await self.relay.open(self.downloader)
@@ -125,6 +139,33 @@ class Feed:
             text = f"{count} of {len(self.catalogue.closure)} objects were still in the cache"
             self._events.report("packages", "progress", text, key="restored")
 
+    async def _join_swarm(self) -> bool:
+        """Fetch libtorrent and the torrent; where that is not to be had, the relay plane does its work."""
+        assert self._membership is not None
+        try:
+            await provide_library(self._frontend, self._addresses, self._folder)
+            torrent = await self._frontend.torrent()
+            self.torrents = Torrents(
+                torrent,
+                self._frontends,
+                self._addresses,
+                membership=self._membership,
+                manifest=self._manifest,
+                catalogue=self.catalogue,
+                figures=self._figures,
+                on_refused=self._tell_alone,
+            )
+        except (ConfigError, TransferError, ProtocolError, VerificationFailed) as error:
+            self._events.report("packages", "progress", f"fetches by relay: {error}", key="plane")
+            return False
+        self.relay = None
+        self.torrents.attach(self.downloader)
+        self.downloader.follow(self.torrents.route)
+        return True
+
+    def _tell_alone(self, reason: str) -> None:
+        self._events.report("packages", "progress", f"fetches from the frontend alone: {reason}", key="alone")
+
     def _tell_refusal(self, address: str, reason: str) -> None:
         self._events.report("packages", "progress", f"refused {address}: {reason}", key=f"refused {address}")
 
@@ -139,6 +180,8 @@ class Feed:
                 await self.relay.close()
             await self.catalogue.close()
             await self.downloader.close()
+            if self.torrents is not None:
+                await self.torrents.close()
         finally:
             self.pool.close()
             for item in self.catalogue.items:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Optional
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from avalanche.agent.connection import Address, Collector, Head, Pool, Request
 from avalanche.errors import AvalancheError, OrderRefused, ProtocolError, SourceUnavailable, TransferError
@@ -106,6 +106,16 @@ class Frontend:
         if manifest.generation != generation or entry is None:
             raise ProtocolError(f"asked for {path} of {generation}, the frontend answered with {manifest!r}")
         return entry
+
+    async def torrent(self) -> bytes:
+        """The torrent of the order's generation, with this host's announce addresses. Raises as `profile`."""
+        return (await self._call("GET", "/install/torrent", limit=MAXIMUM_DOCUMENT)).body
+
+    async def library(self, python: str, machine: str, glibc: str) -> tuple[Optional[bytes], str]:
+        """Which libtorrent there is for this host (docs/protocol.md, 13.2); None and why not. Raises as `profile`."""
+        target = "/install/libtorrent?" + urlencode({"python": python, "machine": machine, "glibc": glibc})
+        answer = await self._call("GET", target, limit=REASON_BYTES, also=(404,))
+        return (None, answer.reason) if answer.head.status == 404 else (answer.body, "")
 
     async def post(self, target: str, text: str) -> None:
         """Post a JSON message until it is stored. Raises as `profile`."""

@@ -59,8 +59,12 @@ class Item:
 
     @property
     def is_evictable(self) -> bool:
-        """Has the installer everything of it, and is no answer being sent from it? Other hosts may be fetching it."""
-        return self.state is State.COMPLETE and self.delivered == self.entry.size and self.readers == 0
+        """Has the installer everything of it, and is no answer being sent from it, now or ever again?
+
+        Other hosts may be fetching it.
+        """
+        is_free = self.slot is not None and not self.slot.is_lent
+        return self.state is State.COMPLETE and self.delivered == self.entry.size and self.readers == 0 and is_free
 
     @property
     def is_watched(self) -> bool:

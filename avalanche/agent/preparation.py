@@ -48,12 +48,13 @@ class Plan:
 
     manifest: Manifest
     membership: Optional[Membership]
+    plane: str
 
     def to_row(self) -> dict[str, Any]:
         """The JSON object of everything but the manifest."""
         found = self.membership
         membership = found and {"trackers": found.trackers, "token": found.token, "peer_key": found.peer_key}
-        return {"digest": self.manifest.digest, "membership": membership}
+        return {"digest": self.manifest.digest, "membership": membership, "plane": self.plane}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], manifest: bytes) -> Plan:
@@ -64,13 +65,14 @@ class Plan:
             VerificationFailed: the manifest is another one.
         """
         try:
-            digest, found = row["digest"], row["membership"]
+            digest, found, plane = row["digest"], row["membership"], str(row["plane"])
             membership = found and Membership(tuple(found["trackers"]), found["token"], found["peer_key"])
         except (KeyError, TypeError) as error:
             raise ProtocolError(f"the plan that was kept cannot be read: {error!r}") from error
         if hashlib.sha256(manifest).hexdigest() != digest:
             raise VerificationFailed("the manifest that was kept is not the plan's", path="manifest")
-        return cls(parse_manifest(manifest), membership)
+        # What a client of a swarm had is on the disk, not in its memory; the relay plane takes it from there.
+        return cls(parse_manifest(manifest), membership, "relay" if plane == "swarm" else plane)
 
 
 class Preparation:
@@ -129,7 +131,7 @@ class Preparation:
         found = row["membership"]
         membership = found and Membership(tuple(found["trackers"]), found["token"], found["peer_key"])
         self._events.report("profile", "ok", f"{row['nodes']} nodes, {len(manifest.entries)} objects to load")
-        return Plan(manifest, membership)
+        return Plan(manifest, membership, row["plane"])
 
     async def make_kickstart(self) -> None:
         """Run the ``<pre>`` scripts, render the kickstart, have it judged, and put it where the stub includes it.

@@ -135,6 +135,7 @@ class Agent:
             membership=plan.membership,
             attempt=secrets.token_hex(8),
             bundle=self._run.bundle,
+            plane=plan.plane,
         )
         self._progress = Progress(plan.manifest, feed.downloader, self._events, self._run)
         try:

@@ -181,6 +181,9 @@ class Route:
     A plane with peers overrides what differs. `Downloader` calls it; nothing here waits.
     """
 
+    has_window = True
+    """Does every verified piece let more be asked for?"""
+
     def __init__(self, frontend: Source) -> None:
         self._frontend = frontend
 

@@ -91,6 +91,7 @@ def _plan(installation: Installation) -> dict[str, Any]:
         "manifest": installation.manifest,
         "nodes": len(installation.profile.nodes),
         "membership": membership,
+        "plane": installation.plane,
     }
 
 

@@ -88,6 +88,7 @@ def make_services(state: State, config: Config, authority: Authority, registrar:
     from avalanche.adapters.bundle import build_bundle
     from avalanche.adapters.database import Database
     from avalanche.adapters.distributions import Distributions
+    from avalanche.adapters.wheels import Wheels
     from avalanche.cli.plan import make_planner
     from avalanche.frontend.generations import Generations
     from avalanche.frontend.installations import Installations
@@ -124,6 +125,7 @@ def make_services(state: State, config: Config, authority: Authority, registrar:
         swarm=swarm,
         trackers=trackers,
         bundle=build_bundle(),
+        wheels=Wheels(state.wheels),
         ca=authority.pem,
         order_key=state.order_key(),
     )

@@ -137,9 +137,13 @@ def _show(arguments: argparse.Namespace) -> None:
 
     with opened_database(arguments) as database, database.snapshot() as transaction:
         order = orderbook.find_order(transaction, arguments.order)
-    if order is None:
-        raise ClusterError(f"there is no order {arguments.order}; avalanche order list shows those there are")
+        if order is None:
+            raise ClusterError(f"there is no order {arguments.order}; avalanche order list shows those there are")
+        events = orderbook.timeline(transaction, order.host)
     facts = _row(order, time.time())
+    if order.plane == "auto":
+        told = [each.text for each in events if each.order == order.id and each.text.startswith("plane ")]
+        facts["way"] = told[-1] if told else "not decided yet: the host has not asked"
     attempts = [
         {"started": when(attempt.started), "ended": when(attempt.ended), "outcome": attempt.outcome}
         for attempt in order.attempts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,15 @@ class TrackerRegistrar:
         objects = known.objects if known else {entry.sha256: entry.size for entry in generation.entries}
         wanted = frozenset(entry.sha256 for entry in closure.entries)
         closures = {**(known.closures if known else {}), closure.digest: wanted}
-        registered = Registered(generation.generation, objects, closures)
+        self._put(Registered(generation.generation, objects, closures, known.info_hashes if known else frozenset()))
+
+    def add_torrent(self, generation: str, info_hash: bytes) -> None:
+        """Answer announces for a torrent of a registered generation too."""
+        known = self._known[generation]
+        if info_hash not in known.info_hashes:
+            self._put(replace(known, info_hashes=known.info_hashes | {info_hash}))
+
+    def _put(self, registered: Registered) -> None:
         self._known[registered.generation] = registered
         self.registry.add(registered)
         self._write()

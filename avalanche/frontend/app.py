@@ -13,6 +13,7 @@ from avalanche.frontend.packages import Packages
 from avalanche.frontend.services import SERVICES, Services
 from avalanche.messages import MAX_BODY
 from avalanche.news import TARGET
+from avalanche.pieces import TARGET as PIECES
 
 
 def make_app(services: Services) -> web.Application:
@@ -34,6 +35,10 @@ def make_app(services: Services) -> web.Application:
             web.get("/install/manifest/{digest}", install.get_manifest, allow_head=False),
             web.get("/install/object", install.get_object, allow_head=False),
             web.get("/install/packages/{path:.*}", packages.get),
+            web.get("/install/torrent", install.get_torrent, allow_head=False),
+            web.get("/install/libtorrent", install.get_library, allow_head=False),
+            web.get("/install/libtorrent/{sha256}", install.get_library_file),
+            web.post(PIECES, services.swarm.torrents.post),
             web.post("/install/events", install.post_events),
             web.post("/install/done", install.post_done),
             web.post(TARGET, services.trackers.post),

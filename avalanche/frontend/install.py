@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from avalanche.log import facts
 from avalanche.manifest import Manifest
 from avalanche.messages import ATTEMPT_HEADER, TOKEN, Done, Event, EventBatch, parse_authorization
 from avalanche.orders import Order, is_secret
+from avalanche.pieces import Library
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,9 @@ async def get_profile(request: web.Request) -> web.Response:
         cluster, order, is_new = await _change_order(services, order_id, "profile", begin)
         services.installations.note_asked(order_id, token)
     attempt = f"attempt {order.number(token)} of {order.limit}"
+    choice = await services.swarm.choose(order, now)
+    if is_new and choice is not None:
+        services.timeline.note(_event(services, order, "packages", "progress", text=str(choice), attempt=token))
     try:
         answer = await services.installations.document(cluster, order, client(request))
     except AvalancheError as error:
@@ -84,6 +89,41 @@ async def get_object(request: web.Request) -> web.Response:
         return line(404, f"generation {order.generation} has no object {path[:300]!r}")
     manifest = Manifest(order.generation, (entry,))
     return web.Response(body=manifest.to_bytes(), content_type="application/x-ndjson")
+
+
+async def get_torrent(request: web.Request) -> web.Response:
+    """``GET /install/torrent``: the torrent of the order's generation, with the host's own announce addresses."""
+    services, order_id = _authenticate(request)
+    cluster, order = await _admitted(services, order_id, "packages")
+    if services.swarm.plane(order) != "swarm":
+        return line(404, f"order {order.id} of {order.host} does not use the swarm plane; order set --plane swarm")
+    torrent = await services.swarm.torrent(cluster, order, client(request), services.clock())
+    return web.Response(body=torrent, content_type="application/x-bittorrent", headers={"Cache-Control": "no-store"})
+
+
+async def get_library(request: web.Request) -> web.Response:
+    """``GET /install/libtorrent?python=&machine=&glibc=``: where libtorrent for the host's Python is, and its hash."""
+    services, order_id = _authenticate(request)
+    await _admitted(services, order_id, "packages")
+    python, machine = request.query.get("python", "")[:16], request.query.get("machine", "")[:32]
+    found = re.fullmatch(r"([0-9]{1,3})\.([0-9]{1,3})", request.query.get("glibc", ""))
+    glibc = (int(found[1]), int(found[2])) if found is not None else (0, 0)
+    wheel = await asyncio.to_thread(services.wheels.find, python, machine, glibc)
+    if wheel is None:
+        where = f"Python {python} on {machine} with glibc {glibc[0]}.{glibc[1]}"
+        return line(404, f"this frontend has no libtorrent for {where}; put its wheel into {services.wheels.folder}")
+    answer = Library(wheel.version, wheel.sha256, len(wheel.data))
+    return web.Response(text=answer.to_json(), content_type="application/json")
+
+
+async def get_library_file(request: web.Request) -> web.Response:
+    """``GET /install/libtorrent/SHA256``: over plain HTTP, because the hash came over HTTPS."""
+    services = request.app[SERVICES]
+    sha256 = request.match_info["sha256"]
+    wheel = await asyncio.to_thread(services.wheels.open, sha256)
+    if wheel is None:
+        return line(404, f"there is no libtorrent {sha256[:64]} here; ask again which one there is")
+    return web.Response(body=wheel.data, content_type="application/zip", headers={"ETag": f'"{sha256}"'})
 
 
 async def post_events(request: web.Request) -> web.Response:

@@ -48,11 +48,12 @@ class Installations:
             UnknownHost, DefinitionError, ConfigError, RepositoryError: as ``Planner.installation``.
         """
         rolls = await self._profiles.rolls(cluster.rolls)
-        key = (cluster.revision, rolls, order.id, order.generation, order.way, order.expires, address)
+        plane = self._swarm.plane(order)
+        key = (cluster.revision, rolls, order.id, order.generation, plane, order.expires, address)
         found = self._kept.get(key)
         if found is None:
             membership = await self._swarm.membership(cluster, order, address)
-            found = await self._profiles.installation(cluster, order, membership)
+            found = await self._profiles.installation(cluster, order, plane, membership)
             self._keep(key, found)
         else:
             self._kept.move_to_end(key)

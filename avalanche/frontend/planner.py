@@ -160,8 +160,8 @@ class Planner:
             found = self._closures.put(key, solved.manifest)
         return found
 
-    def installation(self, cluster: Cluster, order: Order, membership: Membership | None) -> bytes:
-        """Write the installation document of an order's host.
+    def installation(self, cluster: Cluster, order: Order, plane: str, membership: Membership | None) -> bytes:
+        """Write the installation document of an order's host, whose packages travel by ``plane``.
 
         Raises:
             UnknownHost: it was removed.
@@ -173,7 +173,7 @@ class Planner:
             host=order.host,
             generation=order.generation,
             manifest=manifest.digest,
-            plane=order.way,
+            plane=plane,
             attributes=attributes,
             body=compiled.body,
             membership=membership,

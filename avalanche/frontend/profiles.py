@@ -47,9 +47,9 @@ class Profiles:
             self._next_look = None
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._planner.look, entries)
 
-    async def installation(self, cluster: Cluster, order: Order, membership: Membership | None) -> bytes:
-        """The installation document of an order's host."""
-        return await self._run(self._planner.installation, cluster, order, membership)
+    async def installation(self, cluster: Cluster, order: Order, plane: str, membership: Membership | None) -> bytes:
+        """The installation document of an order's host, whose packages travel by ``plane``."""
+        return await self._run(self._planner.installation, cluster, order, plane, membership)
 
     async def wanted(self, cluster: Cluster, order: Order) -> Manifest:
         """What an order's host will fetch."""

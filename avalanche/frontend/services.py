@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from avalanche.adapters.bundle import Bundle
+from avalanche.adapters.wheels import Wheels
 from avalanche.config import Config
 from avalanche.errors import AvalancheError
 from avalanche.frontend.generations import Generations
@@ -47,6 +48,7 @@ class Services:
     swarm: Swarm
     trackers: Trackers
     bundle: Bundle
+    wheels: Wheels
     ca: str
     order_key: bytes = field(repr=False)
     clock: Callable[[], float] = time.time
@@ -69,12 +71,16 @@ async def living(services: Services) -> AsyncIterator[Services]:
     # Before anybody is answered: hosts that were installing when an earlier frontend ended are known at once. Without
     # a database nobody gets an answer that this is needed for.
     knows = await _remember(services)
-    refreshing = asyncio.create_task(_keep_refreshed(services, knows=knows), name="swarm")
+    running = [
+        asyncio.create_task(_keep_refreshed(services, knows=knows), name="swarm"),
+        asyncio.create_task(services.swarm.torrents.run(), name="torrents"),
+    ]
     try:
         yield services
     finally:
-        refreshing.cancel()
-        await asyncio.gather(refreshing, return_exceptions=True)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         services.timeline.close()
         await storing
         services.profiles.close()

@@ -5,25 +5,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from avalanche.adapters import orderbook
 from avalanche.adapters.database import Transaction
+from avalanche.adapters.distributions import Generation
 from avalanche.cluster import Cluster
 from avalanche.errors import AvalancheError, RepositoryError
 from avalanche.frontend.generations import Generations
 from avalanche.frontend.profiles import Profiles
 from avalanche.frontend.storage import Storage
+from avalanche.frontend.torrents import Torrents
 from avalanche.frontend.trackers import Trackers
 from avalanche.log import facts
 from avalanche.manifest import Manifest
 from avalanche.membership import Membership
 from avalanche.news import Holder
 from avalanche.orders import Order
+from avalanche.planes import Choice, Situation, choose
 from avalanche.tokens import TICKET_SECONDS, SwarmToken, Ticket, peer_key, sign_ticket, sign_token
 
 REFRESH_SECONDS = 60.0
+SWARMING = ("swarm", "auto")
+"""Orders whose closures are in the torrent of their generation; those for ``auto`` may become swarms."""
+CHOICES_KEPT = 20_000
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +48,9 @@ class Registrar(Protocol):
     def retain(self, generations: Collection[str]) -> None:
         """Answer for no other generations than these."""
 
+    def add_torrent(self, generation: str, info_hash: bytes) -> None:
+        """Answer announces for a torrent of a registered generation too."""
+
 
 class Swarm:
     """Admits hosts to the peer planes.
@@ -48,6 +59,7 @@ class Swarm:
         key: the swarm key.
         trackers: their base addresses.
         heard: what trackers elsewhere say.
+        wall: seconds since 1970.
     """
 
     def __init__(
@@ -60,6 +72,7 @@ class Swarm:
         storage: Storage,
         profiles: Profiles,
         generations: Generations,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._key = key
         self._trackers = trackers
@@ -68,9 +81,38 @@ class Swarm:
         self._storage = storage
         self._profiles = profiles
         self._generations = generations
+        self.torrents = Torrents(key, registrar, wall)
+        self._choices: OrderedDict[str, tuple[int, Choice]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Swarm {' '.join(self._trackers)}>"
+
+    def plane(self, order: Order) -> str:
+        """How the packages of an order travel: its plane, decided."""
+        if order.plane != "auto":
+            return order.plane
+        found = self._choices.get(order.id)
+        return "relay" if found is None else found[1].plane
+
+    async def choose(self, order: Order, now: float) -> Choice | None:
+        """Decide, once per attempt, how the packages of an order for ``auto`` travel; None: it says so itself."""
+        if order.plane != "auto":
+            return None
+        found = self._choices.get(order.id)
+        if found is not None and found[0] == len(order.attempts):
+            return found[1]
+
+        def find(transaction: Transaction, _: Cluster) -> set[str]:
+            orders = orderbook.all_orders(transaction)
+            same = (each for each in orders if each.generation == order.generation and each.plane != "http")
+            return {each.host for each in same if each.state(now) == "live"} | {order.host}
+
+        hosts = await self._storage.read(find)
+        choice = choose(Situation(len(hosts), len(hosts & self._heard.slow)))
+        self._choices[order.id] = len(order.attempts), choice
+        while len(self._choices) > CHOICES_KEPT:
+            self._choices.popitem(last=False)
+        return choice
 
     async def membership(self, cluster: Cluster, order: Order, address: str) -> Membership | None:
         """Admit the host of an order, which speaks from ``address``; None when it fetches from the frontend alone.
@@ -78,24 +120,40 @@ class Swarm:
         Raises:
             UnknownHost, DefinitionError, ConfigError, RepositoryError: as ``Planner.installation``.
         """
-        if order.way == "http":
+        if self.plane(order) == "http":
             return None
         await self._register(cluster, order)
-        token = SwarmToken(
-            order.id,
-            order.host,
-            str(cluster.host(order.host).rack),
-            address,
-            order.generation,
-            int(order.expires),
-        )
-        return Membership(self._trackers, sign_token(self._key, token), peer_key(self._key, order.id).hex())
+        return Membership(self._trackers, self._token(cluster, order, address), peer_key(self._key, order.id).hex())
+
+    async def torrent(self, cluster: Cluster, order: Order, address: str, now: float) -> bytes:
+        """The torrent with which the host of an order, which speaks from ``address``, or a client beside it, fetches.
+
+        Raises:
+            UnknownHost, DefinitionError, ConfigError, RepositoryError: as ``Planner.installation``.
+        """
+        await self._register(cluster, order)
+        closure = await self._profiles.wanted(cluster, order)
+        if not self.torrents.covers(order.generation, closure):
+            # One torrent for all that install this generation: what they want is known before they ask.
+            await self._register_all(order.generation)
+            generation = await self._generation(order)
+            self.torrents.add(order.generation, closure)
+            self.torrents.make(generation)
+        served = self.torrents.current(order.generation)
+        served.admit(address)
+        token = self._token(cluster, order, address)
+        return served.torrent.to_bytes([f"{tracker}/announce?token={token}" for tracker in self._trackers])
+
+    def _token(self, cluster: Cluster, order: Order, address: str) -> str:
+        rack = str(cluster.host(order.host).rack)
+        expires = int(order.expires)
+        return sign_token(self._key, SwarmToken(order.id, order.host, rack, address, order.generation, expires))
 
     def elsewhere(self, order: Order, address: str, sha256: str, now: float) -> str | None:
         """Where else the host of ``order``, which speaks from ``address``, gets the agent bundle; None: nowhere."""
         known = [*self._registrar.holders(), *self._heard.holders()]
         holders = [holder for holder in known if holder.order != order.id]
-        if order.way == "http" or not holders:
+        if order.plane == "http" or not holders:
             return None
         holder = random.choice(holders)  # noqa: S311 -- no secret
         ticket = Ticket(order.id, order.host, address, holder.generation, int(now) + TICKET_SECONDS)
@@ -123,17 +181,51 @@ class Swarm:
             return cluster, [order for order in orderbook.all_orders(transaction) if order.state(now) == "live"]
 
         cluster, orders = await self._storage.read(find)
-        orders = [order for order in orders if order.way != "http"]
+        orders = [order for order in orders if order.plane != "http"]
         for order in orders:
             try:
                 await self._register(cluster, order)
             except AvalancheError as error:
                 log.warning("closure not registered", extra=facts(host=order.host, order=order.id, reason=error))
-        self._registrar.retain({order.generation for order in orders})
+        await self._restore(orders)
+        pinned = {order.generation for order in orders}
+        self._registrar.retain(pinned)
+        self.torrents.retain(pinned)
+
+    async def _restore(self, orders: Sequence[Order]) -> None:
+        """Serve the torrents that hosts were using before a restart of the frontend."""
+        for order in orders:
+            if order.plane not in SWARMING or not order.attempts or self.torrents.has(order.generation):
+                continue
+            generation = await self._generations.open(order.generation)
+            await self._register_all(order.generation)
+            if generation is not None and self.torrents.closures(order.generation):
+                self.torrents.make(generation)
 
     async def _register(self, cluster: Cluster, order: Order) -> None:
         closure = await self._profiles.wanted(cluster, order)
+        generation = await self._generation(order)
+        self._registrar.register(generation.manifest, closure)
+
+    async def _register_all(self, generation: str) -> None:
+        """Know the closures of all orders of a generation, of those that ended too: after a restart of the frontend the
+        torrent must be the one that hosts are using.
+        """
+
+        def find(transaction: Transaction, cluster: Cluster) -> tuple[Cluster, list[Order]]:
+            return cluster, [each for each in orderbook.all_orders(transaction) if each.generation == generation]
+
+        cluster, orders = await self._storage.read(find)
+        for order in orders:
+            if order.plane not in SWARMING:
+                continue
+            try:
+                self.torrents.add(generation, await self._profiles.wanted(cluster, order))
+            except AvalancheError as error:
+                log.warning("closure not in the torrent", extra=facts(host=order.host, order=order.id, reason=error))
+
+    async def _generation(self, order: Order) -> Generation:
         generation = await self._generations.open(order.generation)
         if generation is None:
             raise RepositoryError(f"generation {order.generation} of order {order.id} is not there any more")
-        self._registrar.register(generation.manifest, closure)
+        return generation

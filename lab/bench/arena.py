@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from avalanche.adapters.database import Database
 from avalanche.adapters.state import State
-from avalanche.cluster import Appliance, Host, Interface
+from avalanche.cluster import Host, Interface
 from avalanche.manifest import Entry, Manifest
 from lab.bench.cells import Cell
 from lab.bench.payload import make_payload
@@ -100,8 +100,6 @@ class Arena:
         self.generation = self.frontend.generation()
         database = Database.open(State(self.frontend.state).database_file)
         with database.transaction() as transaction:
-            if cell.mixed:
-                transaction.add_appliance(Appliance("mixed", "mixed"))
             transaction.add_hosts([_host(seat) for seat in self.seats])
         database.close()
         first = {seat.appliance: seat.name for seat in reversed(self.seats)}

@@ -17,7 +17,7 @@ import sys
 import urllib.parse
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from avalanche.manifest import Entry, Manifest, hash_stream
 from avalanche.membership import Membership
@@ -130,6 +130,8 @@ class FaultyFrontend:
         """Faults of a path, used up one per request; the path is an object's, or the target of another request."""
         self.always: dict[str, Fault] = {}
         """The fault of a path once its queue is empty; ``*`` is any object."""
+        self.extra: dict[str, Callable[[bytes], tuple[int, bytes]]] = {}
+        """What a test answers itself: paths to what makes status and body of a request's body."""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.events: list[dict[str, Any]] = []
         self.done: list[dict[str, Any]] = []
@@ -210,6 +212,8 @@ class FaultyFrontend:
         if fault is not None:
             extra = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
             return await _send(writer, fault.status, b"told to fail\n", extra)
+        if parts.path in self.extra:
+            return await _send(writer, *self.extra[parts.path](body))
         if parts.path == f"/install/bundle/{hashlib.sha256(self.bundle).hexdigest()}":
             return await _send(writer, 200, self.bundle)
         if headers.get("authorization") != f"Bearer {ORDER}.{SECRET}":

@@ -68,6 +68,7 @@ class Rig:
         delay: Delay = lambda tries, retry_after: 0.02,
         membership: Optional[Membership] = None,
         attempt: str = ATTEMPT,
+        plane: str = "relay",
     ) -> None:
         run = folder / "run"
         run.mkdir(mode=0o700, exist_ok=True)
@@ -88,6 +89,7 @@ class Rig:
             membership=membership,
             attempt=attempt,
             bundle=run / "agent.pyz",
+            plane=plane,
             delay=delay,
             stall=stall,
         )

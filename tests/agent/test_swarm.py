@@ -203,12 +203,12 @@ async def test_what_the_installer_waits_for_is_asked_for_without_a_pause(
     frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(swarm, "PAUSE", 3600.0)
-    path, data = next(iter(frontend.generation.objects.items()))
+    first, (path, data) = list(frontend.generation.objects.items())[:2]
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
-        await until(lambda: tracker.lookups)
-        assert rig.feed.relay is not None
         # Whatever it has to say by itself waits; for the installer it speaks at once.
         tracker.next = 3600.0
+        await rig.get("/" + first[0])
+        assert tracker.lookups
         await until(lambda: rig.feed.relay is not None and rig.feed.relay.route.time is not None)
         assert (await rig.get("/" + path)).body == data
 
@@ -220,7 +220,7 @@ async def test_an_installer_in_a_hurry_does_not_make_the_tracker_s_limit(
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
         assert rig.feed.relay is not None
         route = rig.feed.relay.route
-        await until(lambda: tracker.lookups)
+        await rig.get("/" + next(iter(frontend.generation.objects)))
         began, route._leave = route._now(), 3.0
         skipped = 0
         for path in frontend.generation.objects:

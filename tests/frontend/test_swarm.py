@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from avalanche.cli.tracker import TrackerRegistrar
+from avalanche.profile import Installation, parse_installation
 from tests.frontend.rig import Rig
 
 
@@ -17,3 +18,38 @@ async def test_a_restarted_frontend_answers_for_what_live_orders_pin(rig: Rig) -
     rig.cli("order", "cancel", order.id)
     await rig.services.swarm.refresh(rig.services.clock())
     assert registrar.registry.find(order.generation) is None
+
+
+async def profile_of(rig: Rig, host: str, order: str) -> Installation:
+    status, text = await rig.get(rig.https + "/install/profile", headers=rig.headers(order))
+    assert status == 200, text
+    return parse_installation(text.encode())
+
+
+async def test_auto_says_in_one_line_what_it_chose_and_why(rig: Rig) -> None:
+    rig.add_host()
+    order = rig.order()
+    assert "not decided yet" in rig.cli("order", "show", order)
+    assert (await profile_of(rig, "compute-0-0", order)).plane == "relay"
+    told = [event.text for event in await rig.timeline() if event.text.startswith("plane ")]
+    assert told == ["plane relay: no other host installs now; one that comes later may fetch from this one"]
+    assert told[0] in rig.cli("order", "show", order)
+    # The same attempt asks again: nothing is decided or told again.
+    await profile_of(rig, "compute-0-0", order)
+    assert len([event for event in await rig.timeline() if event.text.startswith("plane ")]) == 1
+
+
+async def test_auto_becomes_a_swarm_when_several_hosts_were_slow(rig: Rig) -> None:
+    rig.add_host()
+    order = rig.order()
+    for number in range(1, 4):
+        name = f"compute-0-{number}"
+        rig.add_host(name, "--mac", f"52:54:00:00:01:0{number}", "--ip", f"10.1.1.{number}")
+        rig.order(name)
+    rig.services.trackers.slow |= {"compute-0-1", "compute-0-2", "elsewhere-0-0"}
+    installation = await profile_of(rig, "compute-0-0", order)
+    assert installation.plane == "swarm" and installation.membership is not None
+    (told,) = [event.text for event in await rig.timeline() if event.text.startswith("plane ")]
+    assert told == "plane swarm: 2 of 4 hosts were slow lately, and would hold up a chain"
+    async with rig.session.get(rig.https + "/install/torrent", headers=rig.headers(order)) as answer:
+        assert answer.status == 200

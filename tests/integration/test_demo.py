@@ -76,7 +76,7 @@ def test_a_demo_that_is_killed_leaves_nothing_but_files(var: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"PLANE": "swarm"}, "PLANE=swarm does not exist yet: this version has PLANE=relay|http|auto\n"),
+        ({"PLANE": "sworm"}, "PLANE=sworm: must be one of relay, swarm, http, auto\n"),
         ({"HOSTS": "none"}, "HOSTS=none: must be a whole number from 1 to 250\n"),
     ],
 )

@@ -22,13 +22,6 @@ def test_every_setting_is_read() -> None:
     assert read_settings(given) == expected
 
 
-def test_a_plane_that_does_not_exist_yet_is_refused_in_one_line() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^PLANE=swarm does not exist yet: this version has PLANE=relay\|http\|auto$"
-    ):
-        read_settings({"PLANE": "swarm"})
-
-
 def test_packages_are_relayed_unless_somebody_says_otherwise() -> None:
     assert read_settings({}).plane == "relay"
 

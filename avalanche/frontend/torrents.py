@@ -1,0 +1,279 @@
+"""The swarm plane's side of the frontend: a torrent per generation, and its pieces, each to one host.
+
+docs/protocol.md, section 13. The frontend is no BitTorrent client: it hands pieces out over HTTP, and hosts put them
+into the swarm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp import web
+
+from avalanche.adapters.distributions import Generation
+from avalanche.errors import OrderRefused, ProtocolError, RepositoryError
+from avalanche.frontend.answers import client, line
+from avalanche.handout import Handout, handing_order
+from avalanche.log import facts
+from avalanche.manifest import Manifest
+from avalanche.pieces import MAXIMUM_BODY, PieceAnswer, PieceRequest
+from avalanche.tokens import SwarmToken, TokenRefused, verify_token
+from avalanche.torrent import Torrent
+
+TICK_SECONDS = 0.25
+HOLD_SECONDS = 0.5
+"""So long a request waits for a piece before it is answered with none."""
+SPENT_SECONDS = 1.0
+"""When everything was handed out, hosts come back after so long, to say what nobody has; later when there are many."""
+SPENT_ANSWERS = 200.0
+"""Such requests per second, about."""
+BODY_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class TorrentRegistrar(Protocol):
+    """How trackers are told which torrents they answer for."""
+
+    def add_torrent(self, generation: str, info_hash: bytes) -> None:
+        """Answer announces for a torrent of a registered generation too."""
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """A request that waits for pieces."""
+
+    host: str
+    request: PieceRequest
+    done: asyncio.Future[list[int]]
+
+
+class Served:
+    """One torrent that hosts are fed with."""
+
+    def __init__(self, generation: Generation, torrent: Torrent, order: Iterable[str]) -> None:
+        self.torrent = torrent
+        self.members: list[str] = []
+        """Addresses that were admitted, in the order in which they came."""
+        self._generation = generation
+        self._ranges: dict[str, range] = {}
+        first = 0
+        for entry in torrent.entries:
+            count = len(entry.piece_hashes)
+            self._ranges[entry.sha256] = range(first, first + count)
+            first += count
+        sizes = [piece.size for piece in torrent.pieces]
+        self.handout = Handout(sizes, handing_order(self.wants(order), sizes))
+        self.epoch = secrets.token_hex(8)
+        self._known: set[str] = set()
+        self._waiting: list[_Waiter] = []
+
+    def __repr__(self) -> str:
+        return f"<Served {self.torrent!r} {self.handout!r}>"
+
+    def wants(self, objects: Iterable[str]) -> list[int]:
+        """The pieces of some objects, in their order."""
+        return [piece for sha256 in dict.fromkeys(objects) for piece in self._ranges.get(sha256, ())]
+
+    def covers(self, objects: Iterable[str]) -> bool:
+        """Is every one of these objects in the torrent?"""
+        return all(sha256 in self._ranges for sha256 in objects)
+
+    def admit(self, address: str) -> None:
+        """An address belongs to the swarm: those who wait for pieces are told at once."""
+        if address not in self._known:
+            self._known.add(address)
+            self.members.append(address)
+            waiting, self._waiting = self._waiting, []
+            for waiter in waiting:
+                waiter.done.set_result([])
+
+    async def lease(self, host: str, request: PieceRequest, now: float) -> list[int]:
+        """Pieces for a host, at once or a moment later; none: it may come back."""
+        if self.handout.is_spent and not request.missing:
+            self.handout.ask(host, 0, now)
+            return []
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(host, request, loop.create_future())
+        self._waiting.append(waiter)
+        self.serve(now)
+        try:
+            if not waiter.done.done():
+                await asyncio.wait({waiter.done}, timeout=HOLD_SECONDS)
+        finally:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+        return waiter.done.result() if waiter.done.done() else []
+
+    def serve(self, now: float) -> None:
+        """Give to those who wait, in the order in which they came."""
+        for waiter in tuple(self._waiting):
+            if not self.handout.is_open(now):
+                return
+            if not self.handout.knows(waiter.host):
+                pieces: list[int] = []
+            else:
+                asked = waiter.request
+                pieces = self.handout.ask(
+                    waiter.host, asked.room, now, missing=asked.missing, urgent=asked.urgent, only=asked.only
+                )
+                if not pieces:
+                    continue
+            self._waiting.remove(waiter)
+            waiter.done.set_result(pieces)
+
+    def advance(self, now: float) -> None:
+        """Do what time brings."""
+        self.handout.advance(now)
+        self.serve(now)
+
+    def read(self, pieces: Iterable[int]) -> bytes:
+        """The bytes of some pieces.
+
+        Raises:
+            RepositoryError: a file is gone or too short.
+        """
+        parts = []
+        for number in pieces:
+            piece = self.torrent.pieces[number]
+            path = self._generation.object_path(self.torrent.entries[piece.file].path)
+            try:
+                with path.open("rb") as file:
+                    data = os.pread(file.fileno(), piece.size, piece.start)
+            except OSError as error:
+                raise RepositoryError(f"{path}: cannot be read: {error.strerror}; import it again") from error
+            if len(data) != piece.size:
+                raise RepositoryError(f"{path}: its file is shorter than the manifest says; import it again")
+            parts.append(data)
+        return b"".join(parts)
+
+
+class Torrents:
+    """The torrents of the generations that hosts install by swarm.
+
+    Args:
+        key: the swarm key.
+        wall: seconds since 1970, for tokens.
+    """
+
+    def __init__(self, key: bytes, registrar: TorrentRegistrar, wall: Callable[[], float]) -> None:
+        self._key = key
+        self._registrar = registrar
+        self._wall = wall
+        self._closures: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._served: dict[bytes, Served] = {}
+        self._current: dict[str, Served] = {}
+
+    def __repr__(self) -> str:
+        return f"<Torrents {len(self._served)}>"
+
+    def add(self, generation: str, closure: Manifest) -> None:
+        """Hosts with this closure install a generation by swarm."""
+        known = self._closures.setdefault(generation, {})
+        if closure.digest not in known:
+            known[closure.digest] = tuple(entry.sha256 for entry in closure.entries)
+
+    def has(self, generation: str) -> bool:
+        """Is there a torrent of this generation?"""
+        return generation in self._current
+
+    def closures(self, generation: str) -> int:
+        """How many closures of a generation were added."""
+        return len(self._closures.get(generation, ()))
+
+    def covers(self, generation: str, closure: Manifest) -> bool:
+        """Has the generation a torrent with everything of this closure?"""
+        served = self._current.get(generation)
+        return served is not None and served.covers(entry.sha256 for entry in closure.entries)
+
+    def make(self, generation: Generation) -> Served:
+        """Make the torrent over all closures that were added. One that hosts use already goes on being served."""
+        # The largest closure first: it is what most hosts prefetch, in its order.
+        closures = sorted(self._closures[generation.id].items(), key=lambda each: (-len(each[1]), each[0]))
+        order = list(dict.fromkeys(sha256 for _, objects in closures for sha256 in objects))
+        wanted = set(order)
+        torrent = Torrent(generation.id, [each for each in generation.manifest.entries if each.sha256 in wanted])
+        served = self._served.get(torrent.info_hash)
+        if served is None:
+            served = self._served[torrent.info_hash] = Served(generation, torrent, order)
+            log.info("torrent made", extra=facts(generation=generation.id, files=len(torrent.entries)))
+        self._current[generation.id] = served
+        self._registrar.add_torrent(generation.id, torrent.info_hash[:20])
+        return served
+
+    def current(self, generation: str) -> Served:
+        """The torrent that new hosts of a generation use."""
+        return self._current[generation]
+
+    def retain(self, generations: Iterable[str]) -> None:
+        """Forget all other generations."""
+        for gone in set(self._closures) - set(generations):
+            del self._closures[gone]
+            self._current.pop(gone, None)
+            self._served = {each: kept for each, kept in self._served.items() if kept.torrent.generation != gone}
+
+    async def run(self) -> None:
+        """Do what time brings, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            now = asyncio.get_running_loop().time()
+            for served in self._served.values():
+                served.advance(now)
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """``POST /install/pieces``."""
+        token = self._check(request)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await request.read()
+        except TimeoutError:
+            raise ProtocolError(f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
+        if len(body) > MAXIMUM_BODY:
+            raise ProtocolError(f"pieces: more than {MAXIMUM_BODY} bytes")
+        asked = PieceRequest.parse(body)
+        served = self._served.get(bytes.fromhex(asked.info_hash))
+        closure = self._closures.get(token.generation, {}).get(asked.manifest)
+        if served is None or closure is None or served.torrent.generation != token.generation:
+            return line(404, f"no torrent {asked.info_hash} of {token.generation} with that closure is served here")
+        served.admit(token.address)
+        return await self._answer(served, token, asked, closure)
+
+    async def _answer(
+        self, served: Served, token: SwarmToken, asked: PieceRequest, closure: tuple[str, ...]
+    ) -> web.Response:
+        now = asyncio.get_running_loop().time()
+        handout = served.handout
+        if asked.epoch == served.epoch and asked.held is not None:
+            handout.join(token.order, asked.manifest, served.wants(closure), asked.held, now)
+        if asked.epoch != served.epoch or not handout.knows(token.order):
+            return _response(PieceAnswer(served.epoch, register=True))
+        handout.confirm(token.order, asked.have, now)
+        if asked.have:
+            served.serve(now)
+        pieces = await served.lease(token.order, asked, now)
+        data = await asyncio.to_thread(served.read, pieces) if pieces else b""
+        wait = 0.0
+        if not pieces and handout.is_spent:
+            wait = max(SPENT_SECONDS, handout.hosts / SPENT_ANSWERS)
+        answer = PieceAnswer(served.epoch, False, pieces, wait, served.members[asked.members :])
+        return _response(answer, data)
+
+    def _check(self, request: web.Request) -> SwarmToken:
+        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        try:
+            if scheme.lower() != "bearer":
+                raise TokenRefused("this address needs a swarm token: 'Authorization: Bearer TOKEN'")
+            return verify_token(self._key, text.strip(), address=client(request), now=self._wall())
+        except (TokenRefused, ValueError) as error:
+            raise OrderRefused(str(error)) from error
+
+
+def _response(answer: PieceAnswer, data: bytes = b"") -> web.Response:
+    body = answer.to_line() + data
+    return web.Response(body=body, content_type="application/octet-stream", headers={"Cache-Control": "no-store"})
