@@ -124,6 +124,10 @@ class VerificationFailed(RepositoryError):
         self.piece = piece
 
 
+class ManifestContradiction(VerificationFailed):
+    """Every piece of an object is right and its SHA-256 is not: who sends it is innocent, and nobody has better."""
+
+
 class StoreFull(RepositoryError):
     """The content store's file system is full."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Optional, Union
 
-from avalanche.errors import ProtocolError, VerificationFailed
+from avalanche.errors import ManifestContradiction, ProtocolError, VerificationFailed
 
 BLOCK = 16384
 """Bytes under one leaf of the hash tree (BEP 52)."""
@@ -398,7 +398,8 @@ class Verifier:
         """Take the next bytes and return how many bytes from the start are now verified.
 
         Raises:
-            VerificationFailed: a block, a piece, the whole object or its length is not the manifest's.
+            VerificationFailed: a block, a piece or the length is not the manifest's.
+            ManifestContradiction: all pieces are, and the whole object is not.
         """
         view = memoryview(data)
         start = 0
@@ -456,7 +457,9 @@ class Verifier:
             raise self._failure(f"piece {piece} is not what the manifest says", piece=piece)
         if is_last and self._whole.hexdigest() != self._entry.sha256:
             self.checked, self._whole_checked = self.verified, self._whole_verified
-            raise self._failure("every piece is right, but the SHA-256 of the whole is not the manifest's", piece=None)
+            self.rewind()
+            reason = "every piece is right, but the SHA-256 of the whole is not the manifest's: publish it again"
+            raise ManifestContradiction(f"{self._entry.path}: {reason}", path=self._entry.path)
         if is_piece and not self._is_proven:
             self.leaves += b"".join(self._leaves)
         self.checked, self._whole_checked = self._received, self._whole.copy()

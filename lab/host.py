@@ -74,6 +74,8 @@ class Host:
         self.appliance = appliance
         self.watch: tuple[str, ...] = ()
         """A program, as strace, under which the whole host runs; it must not stand between a process and its parent."""
+        self.overlay: dict[str, str] = {}
+        """Files of this host alone, over those all share: paths below its root, and their text."""
         self.is_killed = False
         self.bytes_from_peers = 0
         """What the agent said last."""
@@ -89,6 +91,10 @@ class Host:
         run(["rm", "-rf", "--one-file-system", str(self.folder)])
         for name in ("upper", "work", "machine", "root"):
             (self.folder / name).mkdir(parents=True)
+        for name, text in self.overlay.items():
+            target = self.folder / "upper" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
         shutil.copyfile(_INSTALLER, self.folder / "installer.py")
         settings = {"frontend": frontend, "interface": "eth0", "mac": self.link.mac, "mode": mode}
         (self.folder / "installer.json").write_text(json.dumps(settings))

@@ -21,6 +21,8 @@ BUFFER = 65536
 SOCKET_BUFFER = 131072
 """Little that is stuck in the kernel when the child moves on, and a backlog that can be seen."""
 BEAT_SECONDS = 0.3
+FRAMES = 2048
+"""A child's frames that are read between two heartbeats; what it says beyond them waits."""
 STUCK_SECONDS = 10.0
 IDLE_SECONDS = 60.0
 LEAVE_SECONDS = 2.0
@@ -72,7 +74,10 @@ class Child(asyncio.Protocol):
         self._transport: Optional[asyncio.Transport] = None
         self._data = bytearray()
         self._open: dict[int, _Request] = {}
+        self._watched: dict[Item, int] = {}
+        """How many open requests there are for an item: many may be for one, which tells of its bytes once."""
         self._last = 0
+        self._frames = 0
         self._file: Optional[BinaryIO] = None
         self._file_item: Optional[Item] = None
         self._is_paused = False
@@ -117,34 +122,46 @@ class Child(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._is_paused = True
-        # Who takes nothing asks for nothing more: refusals need room, too.
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._is_paused = False
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._listen()
         self._pump()
 
     def data_received(self, data: bytes) -> None:
         self._data += data
+        self._listen()
+
+    # --- requests ---
+
+    def _listen(self) -> None:
+        """Read what the child says, and more of it unless it says too much."""
         try:
             self._read()
         except ValueError:
             self.close()
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._may_speak:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
-    # --- requests ---
+    @property
+    def _may_speak(self) -> bool:
+        # Who takes nothing asks for nothing more: refusals need room, too.
+        return not self._is_paused and self._frames < FRAMES
 
     def _read(self) -> None:
         view, used = memoryview(bytes(self._data)), 0
-        while len(view) - used >= frames.HEAD_BYTES and self._transport is not None:
+        while len(view) - used >= frames.HEAD_BYTES and self._may_speak:
             head = frames.read_head(view[used : used + frames.HEAD_BYTES])
             if head.length != {frames.GET: frames.GET_BYTES, frames.CANCEL: 0, frames.HURRY: 0}.get(head.kind, -1):
                 raise ValueError(f"a frame of type {head.kind} with {head.length} bytes")
             end = used + frames.HEAD_BYTES + head.length
             if len(view) < end:
                 break
+            self._frames += 1
             self._take(head, view[used:end])
             used = end
         del self._data[:used]
@@ -183,8 +200,9 @@ class Child(asyncio.Protocol):
             self._write(frames.refuse(id, reason))
             return
         self._used = self._loop.time()
-        item.readers += 1
-        item.watch(self._changed)
+        if item not in self._watched:
+            item.watch(self._changed)
+        self._watched[item] = self._watched.get(item, 0) + 1
         self._open[id] = _Request(id, item, offset)
 
     def _changed(self, item: Item) -> None:
@@ -204,9 +222,11 @@ class Child(asyncio.Protocol):
         self._used = self._loop.time()
         if self._file_item is request.item:
             self._let_go()
-        request.item.unwatch(self._changed)
-        request.item.readers -= 1
-        self._sharing.downloader.taken(request.item)
+        self._watched[request.item] -= 1
+        if not self._watched[request.item]:
+            del self._watched[request.item]
+            request.item.unwatch(self._changed)
+            self._sharing.downloader.taken(request.item)
 
     # --- sending ---
 
@@ -284,6 +304,8 @@ class Child(asyncio.Protocol):
         """Say how it goes, and end what does not move."""
         assert self._transport is not None
         self._timer = self._loop.call_later(BEAT_SECONDS, self._beat)
+        self._frames = 0
+        self._listen()
         now, waiting = self._loop.time(), self._transport.get_write_buffer_size()
         if not waiting or self._written - waiting != self._taken:
             self._moved, self._taken = now, self._written - waiting

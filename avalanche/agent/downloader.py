@@ -20,7 +20,14 @@ from avalanche.agent.meter import Meter
 from avalanche.agent.source import Load, Route, Source
 from avalanche.agent.transfer import DiskFull, Transfer
 from avalanche.agent.trouble import Delay, Trouble, jittered_delay
-from avalanche.errors import AvalancheError, ProtocolError, StoreFull, TransferError, VerificationFailed
+from avalanche.errors import (
+    AvalancheError,
+    ManifestContradiction,
+    ProtocolError,
+    StoreFull,
+    TransferError,
+    VerificationFailed,
+)
 from avalanche.manifest import PIECE
 
 ROOM_SECONDS = 60.0
@@ -116,7 +123,8 @@ class Downloader:
         self._events = events
         self._is_live = is_live
         self._delay = delay
-        self._delivered: deque[Item] = deque()
+        self._delivered: dict[Item, None] = {}
+        """What the installer has taken, the longest ago first: each once, however often other hosts ask for it."""
         self._full_since: Optional[float] = None
         self._loads: dict[Source, Load] = {}
         self._is_pending = False
@@ -147,7 +155,7 @@ class Downloader:
         if item.state is not State.COMPLETE and not (item.is_demanded or item.is_hurried):
             item.is_hurried = True
             self._line_up(item, self._hurried)
-            self.advance()
+            self._soon()  # many may come at once
 
     def will_fetch(self, item: Item) -> bool:
         """Is ``item`` here, on its way, or yet to come?"""
@@ -160,7 +168,7 @@ class Downloader:
     def taken(self, item: Item) -> None:
         """An answer was sent: when the installer has the whole item, its room may be used again."""
         if item.is_evictable:
-            self._delivered.append(item)
+            self._delivered[item] = None
             if self.is_full:
                 self._soon()
 
@@ -329,24 +337,34 @@ class Downloader:
                 slot = self._cache.reserve(item.entry, demanded=demanded)
                 if slot is not None:
                     return slot
-                if not self._evict():
-                    # With nothing else on its way to the installer, only the disk may stop what it waits for.
-                    beyond = demanded and is_alone
-                    return self._cache.reserve(item.entry, demanded=True, beyond_limit=True) if beyond else None
+                if self._evict(is_urgent=False):
+                    continue
+                if not (demanded and is_alone):
+                    return None
+                # With nothing else on its way to the installer, only the disk may stop what it waits for.
+                slot = self._cache.reserve(item.entry, demanded=True, beyond_limit=True)
+                if slot is not None or not self._evict(is_urgent=True):
+                    return slot
             except OSError as error:
                 log.warning("cache refuses path=%s reason=%s", item.entry.path, error)
-                if not self._evict():
+                if not self._evict(is_urgent=demanded):
                     return None
 
-    def _evict(self) -> bool:
-        """Give back the room of what the installer took longest ago."""
-        while self._delivered:
-            item = self._delivered.popleft()
-            if item.is_evictable:
-                item.forget()
-                self._route.dropped(item)
-                return True
-        return False
+    def _evict(self, *, is_urgent: bool) -> bool:
+        """Give back the room of what the installer took longest ago.
+
+        What other hosts fetch stays unless the installer gets nothing else: who takes its time must not end an install.
+        """
+        self._delivered = {item: None for item in self._delivered if item.is_evictable}
+        item = next((item for item in self._delivered if not item.is_watched), None)
+        if item is None and is_urgent:
+            item = next(iter(self._delivered), None)
+        if item is None:
+            return False
+        del self._delivered[item]
+        item.forget()
+        self._route.dropped(item)
+        return True
 
     def _judge_room(self) -> None:
         """Let what waits for room fail when it waits in vain for too long."""
@@ -421,7 +439,10 @@ class Downloader:
         item = flight.item
         try:
             if isinstance(error, DiskFull):
-                self._pause(flight, 0.0 if self._evict() else self._wait_for_disk(flight, error))
+                has_room = self._evict(is_urgent=item.is_demanded)
+                self._pause(flight, 0.0 if has_room else self._wait_for_disk(flight, error))
+            elif isinstance(error, ManifestContradiction):
+                raise error  # nobody has other bytes
             elif not isinstance(error, (TransferError, ProtocolError, VerificationFailed)):
                 # One object's fault must not leave the installer waiting for ever, nor end the install.
                 log.error("transfer crashed path=%s", item.entry.path, exc_info=error)

@@ -35,7 +35,7 @@ class Item:
         is_demanded: the installer waits for it.
         has_arrived: was it ever complete?
         is_hurried: a host that fetches from this one waits for it.
-        readers: answers that are being sent from its file.
+        readers: answers that are being sent from its file, by HTTP.
         delivered: bytes from the start that the installer has taken.
     """
 
@@ -59,7 +59,10 @@ class Item:
 
     @property
     def is_evictable(self) -> bool:
-        """Has the installer everything of it, and does nobody read it, nor ever again?"""
+        """Has the installer everything of it, and is no answer being sent from it, now or ever again?
+
+        Other hosts may be fetching it.
+        """
         is_free = self.slot is not None and not self.slot.is_lent
         return self.state is State.COMPLETE and self.delivered == self.entry.size and self.readers == 0 and is_free
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Optional
 from avalanche.agent import frames
 from avalanche.agent.lookup import Row
 from avalanche.agent.transfer import TRICKLE, Transfer
-from avalanche.errors import SourceUnavailable, VerificationFailed
+from avalanche.errors import ManifestContradiction, SourceUnavailable, VerificationFailed
 from avalanche.manifest import PIECE
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ _LENGTHS = {
     frames.LEAVES: frames.LEAVES_BYTES,
 }
 BUFFER = 1 << 18
+CREDIT = 4096
+"""Frames that a parent may send beyond what it is owed: every frame costs one..."""
+CREDIT_BYTES = 1024
+"""...so many bytes of DATA bring one, and a request and a tenth of a second bring some."""
+CREDIT_REQUEST = CREDIT_TICK = 4
 
 
 class ParentLost(SourceUnavailable):
@@ -51,6 +56,10 @@ class Request:
         self.transfer = transfer
         self.done = done
         self.complained = now
+        self.piece = -1
+        """The last piece of which LEAVES or DATA came: no LEAVES of it may come any more."""
+        self.whole_since: Optional[float] = None
+        """Since when only its END is missing."""
 
     def fail(self, error: Exception) -> None:
         if not self.done.done():
@@ -69,8 +78,13 @@ class Link(asyncio.BufferedProtocol):
         self._filled = 0
         self._opened: Optional[asyncio.Future[None]] = None
         self._is_open = False
+        self._ended: Optional[ParentLost] = None
+        self._is_blamed = False
         self._requests: dict[int, Request] = {}
         self._last = 0
+        self._asked: Optional[str] = None
+        """The object that was asked for last: what comes out of turn is blamed on it."""
+        self._credit = CREDIT
         # The DATA frame that is coming in: its request (None: closed meanwhile), and bytes of it that are missing.
         self._current: Optional[Request] = None
         self._missing = 0
@@ -97,6 +111,8 @@ class Link(asyncio.BufferedProtocol):
         Raises:
             ParentLost: it refuses, or ends the connection.
         """
+        if self._ended is not None:
+            raise self._ended
         self._opened = self._loop.create_future()
         host = f"[{row.address}]" if ":" in row.address else row.address
         lines = [
@@ -111,9 +127,13 @@ class Link(asyncio.BufferedProtocol):
 
     async def fetch(self, transfer: Transfer) -> None:
         """Fetch an object from its last proven block on. Raises as `Source.fetch`."""
+        if self._ended is not None:
+            raise self._missed(transfer)
         now = self._loop.time()
         if not self._requests:
             self._heard = self._fed = now
+        self._earn(CREDIT_REQUEST)
+        self._asked = transfer.item.entry.sha256
         self._last += 1
         id = self._last
         request = self._requests[id] = Request(transfer, self._loop.create_future(), now)
@@ -138,16 +158,32 @@ class Link(asyncio.BufferedProtocol):
 
     def lose(self, reason: str, why: Optional[str], sha256: Optional[str] = None) -> None:
         """End the connection and every request on it, and blame the parent."""
+        if self._ended is not None:
+            return
+        self._ended = ParentLost(f"{self._parent}: {reason}", why)
         self._parent.unlinked(self)
         if self._opened is not None and not self._opened.done():
-            self._opened.set_exception(ParentLost(f"{self._parent}: {reason}", why or "dead"))
-        elif why is not None and (self._requests or why != "dead"):
-            self._parents.on_blame(self._parent.row.peer, why, sha256)
-            self._parents.on_lost(self._parent.row.peer)
+            self._ended.why = why or "dead"
+            self._opened.set_exception(self._ended)
+        elif self._last and why is not None and (self._requests or why != "dead"):
+            self._blame(why, sha256)
         requests, self._requests = list(self._requests.values()), {}
         for request in requests:
             request.fail(ParentLost(f"{self._parent}: {reason}", why))
         self.abort()
+
+    def _blame(self, why: str, sha256: Optional[str]) -> None:
+        self._is_blamed = True
+        self._parents.on_blame(self._parent.row.peer, why, sha256)
+        self._parents.on_lost(self._parent.row.peer)
+
+    def _missed(self, transfer: Transfer) -> ParentLost:
+        """The connection ended after the 101 and before this request could be made: nothing would ever answer it."""
+        assert self._ended is not None
+        why = self._ended.why
+        if why is not None and not self._last and not self._is_blamed:
+            self._blame(why, transfer.item.entry.sha256 if why == "corrupt" else None)
+        return ParentLost(str(self._ended), why)
 
     def abort(self) -> None:
         """End the connection."""
@@ -186,12 +222,11 @@ class Link(asyncio.BufferedProtocol):
             self._filled = end - used
 
     def _corrupt(self, reason: str, request: Optional[Request]) -> None:
-        if request is None:
-            self.lose(reason, None)
-            return
-        entry = request.transfer.item.entry
-        request.fail(VerificationFailed(reason, path=entry.path))
-        self.lose(reason, "corrupt", entry.sha256)
+        if request is not None:
+            entry = request.transfer.item.entry
+            self._asked = entry.sha256
+            request.fail(VerificationFailed(reason, path=entry.path))
+        self.lose(reason, "corrupt" if self._is_open else "dead", self._asked)
 
     # --- reading ---
 
@@ -217,15 +252,17 @@ class Link(asyncio.BufferedProtocol):
             used += size
 
     def _read_answer(self, data: bytes) -> int:
+        if self._opened is None:
+            raise ValueError("it speaks before it was asked")
         end = data.find(b"\r\n\r\n")
-        assert self._opened is not None
         if end < 0:
             if len(data) >= HEAD_BYTES:
                 raise ValueError("the answer's head is too long")
             return 0
         status = data[:end].split(b"\r\n", 1)[0].decode("latin-1")
         if not status.startswith("HTTP/1.1 101"):
-            self.lose(f"refuses: {status[:100]}", "refused")
+            words = "".join(letter if letter.isprintable() else "?" for letter in status[:100])
+            self.lose(f"refuses: {words}", "refused")
             return 0
         self._is_open = True
         if not self._opened.done():
@@ -240,6 +277,7 @@ class Link(asyncio.BufferedProtocol):
         if head.kind == frames.DATA:
             if len(data) < frames.DATA_HEAD_BYTES:
                 return 0
+            self._spend()
             self._begin_data(head, frames.read_offset(data))
             return frames.DATA_HEAD_BYTES
         least, most = _LENGTHS.get(head.kind, (1, 0))
@@ -248,6 +286,7 @@ class Link(asyncio.BufferedProtocol):
         end = frames.HEAD_BYTES + head.length
         if len(data) < end:
             return 0
+        self._spend()
         if head.kind == frames.HEARTBEAT:
             if head.id:
                 raise ValueError("a heartbeat about one request")
@@ -259,6 +298,15 @@ class Link(asyncio.BufferedProtocol):
         else:
             self._refused(head, data[frames.HEAD_BYTES : end])
         return end
+
+    def _earn(self, frames: int) -> None:
+        self._credit = min(self._credit + frames, CREDIT)
+
+    def _spend(self) -> None:
+        """Every frame costs this host time, however little it brings."""
+        self._credit -= 1
+        if self._credit < 0:
+            raise ValueError("far more frames than its bytes and our requests call for")
 
     def _known(self, id: int) -> Optional[Request]:
         if not 0 < id <= self._last:
@@ -272,6 +320,9 @@ class Link(asyncio.BufferedProtocol):
         offset, here = frames.read_offset(frame), request.transfer.received_bytes
         if offset != here - here % PIECE:
             raise ValueError(f"LEAVES of the piece at {offset}, where {here} comes next")
+        if offset // PIECE == request.piece:
+            raise ValueError(f"LEAVES of the piece at {offset} again, or after its first DATA")
+        request.piece = offset // PIECE
         self._current = request
         request.transfer.trust(frame[frames.DATA_HEAD_BYTES :])
 
@@ -286,6 +337,8 @@ class Link(asyncio.BufferedProtocol):
                 raise ValueError(f"DATA at {offset}, where {transfer.received_bytes} comes next")
             if size > min(transfer.left, len(transfer.buffer())):
                 raise ValueError("DATA beyond the end of a piece, or of the object")
+            request.piece = offset // PIECE
+        self._earn(size // CREDIT_BYTES)
         self._current, self._missing = request, size
 
     def _take(self, data: memoryview) -> None:
@@ -300,11 +353,17 @@ class Link(asyncio.BufferedProtocol):
         self._parents.count(len(data))
         try:
             request.transfer.put(data)
+        except ManifestContradiction as error:  # the parent is innocent
+            request.fail(error)
+            self._forget(request)
         except VerificationFailed:
             raise
         except Exception as error:  # the disk is full
             request.fail(error)
             self._forget(request)
+        else:
+            if request.transfer.is_complete:
+                request.whole_since = self._heard
 
     def _end(self, id: int) -> None:
         request = self._known(id)
@@ -338,11 +397,13 @@ class Link(asyncio.BufferedProtocol):
 
     def tick(self, now: float, *, forgive: bool) -> None:
         """Look whether the parent does what it should."""
+        self._earn(CREDIT_TICK)
         if forgive:
             self._heard = self._fed = now
             self._slow_since = self._due = None
             for request in self._requests.values():
                 request.transfer.heard = request.complained = now
+                request.whole_since = None if request.whole_since is None else now
             return
         if not self._requests:
             if now - self._used > IDLE_SECONDS:
@@ -350,11 +411,19 @@ class Link(asyncio.BufferedProtocol):
             return
         if now - self._heard > SILENT_SECONDS:
             self.lose(f"silent for {SILENT_SECONDS} s", "dead")
-        elif now - self._fed > STALLED_SECONDS or (self._beat.backlog and now - self._fed > SILENT_SECONDS):
+        elif now - self._fed > STALLED_SECONDS or (now - self._fed > SILENT_SECONDS and self._says_more()):
             self.lose("stalled", "stalled")
+        elif any(now - (each.whole_since or now) > SILENT_SECONDS for each in self._requests.values()):
+            self.lose("withholds an END", "stalled")
         else:
             self._judge_starvation(now)
             self._judge_speed(now)
+
+    def _says_more(self) -> bool:
+        """Does the last heartbeat say that there are bytes for this host? No backlog and more held is a lie."""
+        held = self._beat.held
+        more = (held.get(id, 0) > each.transfer.received_bytes for id, each in self._requests.items())
+        return self._beat.backlog > 0 or any(more)
 
     def _judge_starvation(self, now: float) -> None:
         """Say of the one object that comes next, and not of what was asked far ahead, that it does not come."""

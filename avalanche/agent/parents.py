@@ -46,7 +46,11 @@ class Parent(Source):
 
     async def fetch(self, transfer: Transfer) -> None:
         transfer.rewind()
-        await (await self._linked()).fetch(transfer)
+        try:
+            await (await self._linked()).fetch(transfer)
+        finally:
+            # What nobody has proven must not be held against whoever sends what comes after it.
+            transfer.rewind()
 
     def hurry(self, transfer: Transfer) -> None:
         if self._link is not None:

@@ -44,6 +44,8 @@ class StubTracker:
     def __init__(self) -> None:
         self.lookups: list[dict[str, Any]] = []
         self.blames: list[tuple[str, ...]] = []
+        self.accusers: list[str] = []
+        """Who said each of them: an order."""
         self.parents: dict[str, tuple[str, int]] = {}
         """Peer id to order and port, in the order in which children are sent there."""
         self.line: dict[str, str] = {}
@@ -118,6 +120,7 @@ class StubTracker:
         self.forgets = self.forgets and "register" not in row
         for blame in row.get("blame", []):
             self.blames.append(tuple(blame))
+            self.accusers.append(child)
             self._bad.add((child, blame[0]))
         give = [None if self.gives_nothing else self._choose(child, *ask[::2]) for ask in row.get("ask", [])]
         moves, self.moves = self.moves, []
@@ -135,7 +138,7 @@ class StubTracker:
         if avoid:
             self._bad.add((child, avoid))
         if child in self.line:
-            return self.line[child]
+            return "frontend" if (child, self.line[child]) in self._bad else self.line[child]
         fit = (name for name, (order, _) in self.parents.items() if order != child and (child, name) not in self._bad)
         return next(fit, "frontend")
 

@@ -25,6 +25,7 @@ def entry(size: int) -> Entry:
     [
         "closure_larger_than_the_disk",
         "disk_filled_by_others",
+        "disk_full_of_what_other_hosts_fetch",
         "disk_that_stays_full",
         "target_disk_appears",
         "target_disk_too_small",

@@ -343,7 +343,7 @@ async def test_no_more_than_256_requests_are_open(frontend: FaultyFrontend, fold
         head, payload = await next_frame(reader)
         assert (head.kind, head.id, payload[0]) == (frames.REFUSE, 257, frames.BUSY)
         writer.close()
-        await until(lambda: rig.item(BIG).readers == 0)
+        await until(lambda: not rig.item(BIG).is_watched)
 
 
 async def test_a_second_connection_of_an_order_replaces_the_first(rig: Rig) -> None:
@@ -387,8 +387,8 @@ async def test_a_child_that_reads_nothing_is_closed_and_pins_nothing(rig: Rig, m
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     sha256 = rig.item(BIG).entry.sha256
     writer.write(b"".join(frames.get(id, sha256, 0) for id in range(1, 50)))
-    await until(lambda: rig.item(BIG).readers)
-    await asyncio.wait_for(until(lambda: rig.item(BIG).readers == 0), 10)
+    await until(lambda: rig.item(BIG).is_watched)
+    await asyncio.wait_for(until(lambda: not rig.item(BIG).is_watched), 10)
     writer.transport.abort()
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from avalanche.agent.item import State
 from tests.agent.faulty import Certificates, Fault, FaultyFrontend, Generation
 from tests.agent.rig import Rig, until
 
@@ -42,6 +43,20 @@ async def closure_larger_than_the_disk(frontend: FaultyFrontend, folder: Path) -
         for path, data in frontend.generation.objects.items():
             assert (await rig.get("/" + path)).body == data
         assert {len(frontend.asked(path)) for path in frontend.generation.objects} == {1}
+
+
+async def disk_full_of_what_other_hosts_fetch(frontend: FaultyFrontend, folder: Path) -> None:
+    """They never end; the installer gets what it asks for, and they are told."""
+    mount(folder / "cache", "2m")
+    async with Rig(frontend, folder) as rig:
+        told = []
+        for item in rig.catalogue.items:
+            item.watch(lambda item: told.append(item.state))
+        rig.load()
+        await until(lambda: rig.downloader.is_full and not any(rig.downloader.flights))
+        for path, data in frontend.generation.objects.items():
+            assert (await rig.get("/" + path)).body == data
+        assert State.ABSENT in told
 
 
 async def disk_filled_by_others(frontend: FaultyFrontend, folder: Path) -> None:

@@ -71,3 +71,42 @@ def test_the_frontend_sends_little_more_than_one_copy(swarm: Swarm) -> None:
 
 def test_nothing_listens_but_the_proxy_and_the_peer_port(swarm: Swarm) -> None:
     assert swarm.listening == {"proxy", "peer port"}
+
+
+DAMAGE = """\
+import os
+
+read = os.pread
+
+
+def pread(file, size, offset):
+    data = read(file, size, offset)
+    return data[:16384] + bytes((data[16384] ^ 1,)) + data[16385:] if len(data) > 16384 else data
+
+
+os.pread = pread
+"""
+"""What a host with bad memory does: its second block of every frame it relays has a bit that is not the manifest's."""
+
+
+def test_hosts_that_alter_a_block_while_they_relay_are_named_and_nobody_else_is(repository: Path, roots: Roots) -> None:
+    settings = Settings(hosts=4, rate_mbit=200, mode="download")
+    with Cluster(settings, VAR / "damaged", repository=repository, roots=roots, rolls=[*ROLLS, SMALL]) as cluster:
+        cluster.prepare()
+        # Two of them: whoever is last in the chain relays nothing.
+        damaged = [host.name for host in cluster.hosts[:2]]
+        for host in cluster.hosts[:2]:
+            host.overlay["usr/lib/python3/dist-packages/damage.pth"] = "import damage\n"
+            host.overlay["usr/lib/python3/dist-packages/damage.py"] = DAMAGE
+        cluster.start_hosts()
+        cluster.wait_until_ready(lambda _: None)
+        results = judge(cluster, cluster.install(lambda views, seconds: None))
+        assert all(result.verified for result in results), [str(result) for result in results]
+        named = {
+            host.name
+            for host in cluster.hosts
+            for event in cluster.frontend.events(host.name)
+            if event["status"] == "corrupt"
+        }
+    assert named
+    assert named <= set(damaged)
