@@ -131,7 +131,7 @@ async def install(world: World, name: str, address: str, frontend: str) -> None:
     membership = Membership((f"http://{frontend}:{TRACKER_PORT}",), world.token(name, address), "0" * 64)
     catalogue = Catalogue(manifest, None, clock=loop.time)  # type: ignore[arg-type]
     pool = Pool()
-    frontends = Frontends(addresses, GENERATION, pool=pool, count=figures.count_frontend)
+    frontends = Frontends(addresses, GENERATION, pool=pool, count=figures.count_frontend, clock=loop.time)
     plane = Torrents(
         torrent, frontends, addresses, membership=membership, manifest=manifest.digest, catalogue=catalogue,
         figures=figures, on_refused=lambda reason: say(refused=reason),

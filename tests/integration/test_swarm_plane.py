@@ -19,6 +19,8 @@ from lab.contained import dependent
 from lab.network import FRONTEND_ADDRESS, Link, Network, host_address
 from tests.swarmworld import GENERATION, PORT, World, make_world
 
+pytestmark = pytest.mark.lab
+
 ROOT = Path(__file__).resolve().parents[2]
 BYTES = 6_000_000
 SECONDS = 90.0

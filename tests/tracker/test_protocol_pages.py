@@ -96,7 +96,9 @@ def test_the_lookup_is_read_whole() -> None:
 
 
 def test_the_limits_of_the_lookup_are_those_of_the_page() -> None:
-    lines = {name: line for name in MAXIMUM_ROWS for line in PAGE.splitlines() if line.startswith(f"| `{name}` |")}
+    section = PAGE.partition("\n## 10. ")[2].partition("\n## ")[0]
+    lines = {name: line for name in MAXIMUM_ROWS for line in section.splitlines() if line.startswith(f"| `{name}` |")}
+    assert lines
     for name, line in lines.items():
         assert f"{MAXIMUM_ROWS[name]:,}" in line, name
     assert f"{MAXIMUM_ROWS['have']:,}; {MAXIMUM_ROWS['fetch']:,}" in PAGE
