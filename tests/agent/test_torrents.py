@@ -186,7 +186,7 @@ def wheel(*members: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for member in members:
-            archive.writestr(member, b"\x7fELF not really")
+            archive.writestr(zipfile.ZipInfo(member), b"\x7fELF not really")  # of no date: a test's name is in it
     return buffer.getvalue()
 
 
@@ -200,6 +200,7 @@ def wheel(*members: str) -> bytes:
         (wheel("libtorrent/__init__.cpython-00-nowhere.so"), "cannot be imported here"),
         (None, "another SHA-256"),
     ],
+    ids=["no zip file", "no library", "two libraries", "a path that leaves", "for another Python", "another hash"],
 )
 async def test_a_libtorrent_that_is_none_is_refused_and_removed(
     frontend: FaultyFrontend, folder: Path, monkeypatch: pytest.MonkeyPatch, data: Optional[bytes], reason: str
