@@ -12,7 +12,7 @@ venv=$PWD/.venv
 libraries=lib/x86_64-linux-gnu
 
 wheels="pytest pytest-asyncio pytest-xdist hypothesis h11 requests libtorrent>=2.1"   # requests: pykickstart imports it
-programs=python3,bash,dash,coreutils,findutils,grep,sed,util-linux,mount,openssl
+programs=python3,libstdc++6,bash,dash,coreutils,findutils,grep,sed,util-linux,mount,openssl
 [ "$version" != 3.9 ] || programs=$programs,python3-distutils   # pip needs it there
 key=$(printf '%s ' "$suite" "$wheels" "$programs" | sha256sum | cut -c1-16)
 root=$cache/python-$version-$key

@@ -121,7 +121,7 @@ class Rig:
         """Begin to prefetch."""
         self._tasks.append(asyncio.ensure_future(self.progress.run()))
 
-    async def loaded(self, seconds: float = 20.0) -> None:
+    async def loaded(self, seconds: float = 60.0) -> None:
         self.load()
         await asyncio.wait_for(self.downloader.has_closure.wait(), seconds)
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -147,6 +148,11 @@ def boot(site: Site) -> None:
         host.folder.parent.mkdir(parents=True, exist_ok=True)
         cluster.start_host(host)
     cluster.wait_until_ready(lambda _: None)
+    smallest = min(cluster.closure(first).entries, key=lambda entry: entry.size)
+    for host in (first, second):
+        # No tracker hears of a host that holds its prefetch back before its first question.
+        (answer,) = site.ask(host.name, ["127.0.0.1", 7070, "GET", "/" + quote(smallest.path), {}, None])
+        assert answer[0] == 200
     order = Path(f"/proc/{first._first_process()}/root/run/avalanche/order.json")
     bundle = json.loads(order.read_text())["bundle"]
     with busy(site, bundle):
