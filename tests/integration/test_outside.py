@@ -60,7 +60,8 @@ for _ in range(int(sys.argv[3])):
     line = socket.socket()
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     line.connect((sys.argv[1], 80))
-    line.sendall(f"GET /install/bundle/{sys.argv[2]} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode())
+    # One bundle would fit into the buffers between us, and the answer be over; sixty do not.
+    line.sendall(60 * f"GET /install/bundle/{sys.argv[2]} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n".encode())
     lines.append(line)
 print("busy", flush=True)
 sys.stdin.read()
