@@ -13,7 +13,8 @@ _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>")
 
 def command(log: Path) -> tuple[str, ...]:
     """Run a program, and all that it starts, under strace; the program stays its parent's child."""
-    options = ("-D", "-f", "--seccomp-bpf", "-ttt", "-s", "300", "-e", f"trace={CALLS}", "-e", "signal=none")
+    # Of signals, only who is ended by one is of interest; the judge of stage 2 is, by SIGIO, when it is no longer needed.
+    options = ("-D", "-f", "--seccomp-bpf", "-ttt", "-s", "300", "-e", f"trace={CALLS}", "-e", "signal=io")
     return ("strace", *options, "-o", str(log), "--")
 
 
@@ -36,6 +37,8 @@ def read(log: Path) -> dict[int, Process]:
             continue
         number, at, rest = int(found["process"]), float(found["at"]), found["rest"]
         process = processes.setdefault(number, Process())
+        if rest.startswith("---"):
+            continue
         if rest.startswith("+++"):
             process.ended = at
             continue

@@ -32,8 +32,7 @@ from lab.settings import Settings
 from tests.integration import strace
 from tests.integration.traces import listening
 
-# Alone: under xdist the frontend does not become busy with bundles, and why is not known yet.
-pytestmark = [pytest.mark.lab, pytest.mark.alone]
+pytestmark = pytest.mark.lab
 
 VAR = Path(__file__).resolve().parents[2] / "var" / "test"
 SMALL = Path(__file__).with_name("roll")
