@@ -13,7 +13,7 @@ _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>")
 
 def command(log: Path) -> tuple[str, ...]:
     """Run a program, and all that it starts, under strace; the program stays its parent's child."""
-    # Of signals, only who is ended by one is of interest; the judge of stage 2 is, by SIGIO, when it is no longer needed.
+    # The judge of stage 2 is ended by SIGIO when nobody needs it any more; with no signals its end would not be told.
     options = ("-D", "-f", "--seccomp-bpf", "-ttt", "-s", "300", "-e", f"trace={CALLS}", "-e", "signal=io")
     return ("strace", *options, "-o", str(log), "--")
 
