@@ -69,21 +69,27 @@ def _found(document: Document, cell: str, plane: str) -> tuple[Document, Documen
     return None if found is None or "failed" in found else (document[cell], found)
 
 
-def _or_never(seconds: float | None) -> float:
+def _slowest(result: Document, *, others: bool = False) -> float:
+    seconds = slowest(result, without_hit=others)
     return math.inf if seconds is None else seconds
+
+
+def _time(cell: str, relate: Callable[[float, Document, Document], float], *, others: bool = False) -> Measure:
+    """What ``relate`` makes of the slowest host's seconds, the cell and the plane's result; infinite for never."""
+
+    def measure(document: Document, plane: str) -> Figure | None:
+        found = _found(document, cell, plane)
+        if found is None:
+            return None
+        return Figure(relate(_slowest(found[1], others=others), *found), found[1]["cpu_bound"])
+
+    return measure
 
 
 def ratio(cell: str, *, others: bool = False) -> Measure:
     """The slowest host's time to the best; ``others``: without those that a fault was meant for."""
 
-    def measure(document: Document, plane: str) -> Figure | None:
-        found = _found(document, cell, plane)
-        seconds = None if found is None else slowest(found[1], without_hit=others)
-        if found is None:
-            return None
-        return Figure(_or_never(seconds) / best(found[0]), found[1]["cpu_bound"])
-
-    return measure
+    return _time(cell, lambda seconds, found, _: seconds / best(found), others=others)
 
 
 def copies(cell: str) -> Measure:
@@ -101,27 +107,13 @@ def copies(cell: str) -> Measure:
 def per_host(cell: str) -> Measure:
     """The longest time of a host from its own start, to that of one host alone."""
 
-    def measure(document: Document, plane: str) -> Figure | None:
-        found = _found(document, cell, plane)
-        seconds = None if found is None else slowest(found[1])
-        if found is None:
-            return None
-        return Figure(_or_never(seconds) / found[0]["single_host_http_seconds"], found[1]["cpu_bound"])
-
-    return measure
+    return _time(cell, lambda seconds, found, _: seconds / float(found["single_host_http_seconds"]))
 
 
 def beyond_outage(cell: str) -> Measure:
     """What the slowest survivor took beyond the outage, to the time of one host alone."""
 
-    def measure(document: Document, plane: str) -> Figure | None:
-        found = _found(document, cell, plane)
-        seconds = None if found is None else slowest(found[1])
-        if found is None:
-            return None
-        return Figure((_or_never(seconds) - sum(found[1]["outages"])) / best(found[0]), found[1]["cpu_bound"])
-
-    return measure
+    return _time(cell, lambda seconds, found, result: (seconds - sum(result["outages"])) / best(found))
 
 
 def trunk(cell: str) -> Measure:
@@ -141,11 +133,10 @@ def to_curl(cell: str) -> Measure:
 
     def measure(document: Document, plane: str) -> Figure | None:
         found, other = _found(document, cell, plane), _found(document, cell, "http")
-        seconds = None if found is None else slowest(found[1])
         curl = None if other is None else slowest(other[1])
         if found is None or curl is None:
             return None
-        return Figure(_or_never(seconds) / curl, found[1]["cpu_bound"])
+        return Figure(_slowest(found[1]) / curl, found[1]["cpu_bound"])
 
     return measure
 
@@ -158,7 +149,7 @@ def to_better(document: Document, plane: str) -> Figure | None:
         for each in (plane, "relay", "swarm"):
             found = _found(document, name, each)
             if found is not None:
-                times[each] = _or_never(slowest(found[1]))
+                times[each] = _slowest(found[1])
         others = [seconds for each, seconds in times.items() if each != plane]
         if plane in times and min(others, default=math.inf) < math.inf and document[name]["hosts"] > 1:
             figures.append(Figure(times[plane] / min(others), document[name]["planes"][plane]["cpu_bound"]))

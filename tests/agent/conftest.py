@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.agent.faulty import Certificates, FaultyFrontend, Generation, installation_of
+from tests.agent.swarm import StubTracker
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +52,11 @@ async def frontend(certificates: Certificates, objects: dict[str, bytes]) -> Asy
     await frontend.start()
     yield frontend
     await frontend.stop()
+
+
+@pytest_asyncio.fixture
+async def tracker() -> AsyncIterator[StubTracker]:
+    tracker = StubTracker()
+    await tracker.start()
+    yield tracker
+    await tracker.stop()

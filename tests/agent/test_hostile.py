@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from avalanche.agent import children, frames, link
 from avalanche.agent.children import Child
@@ -26,14 +24,6 @@ from tests.agent.test_parents import honest, objects_of
 
 BIG = blob(2 * PIECE)
 MANY = {f"p{number:03d}": blob(BLOCK + number) for number in range(300)}
-
-
-@pytest_asyncio.fixture
-async def tracker() -> AsyncIterator[StubTracker]:
-    tracker = StubTracker()
-    await tracker.start()
-    yield tracker
-    await tracker.stop()
 
 
 # --- parents, over sockets ---

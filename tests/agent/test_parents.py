@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from avalanche.agent import frames
 from avalanche.manifest import BLOCK
 from tests.agent.faulty import ORDER, FaultyFrontend
 from tests.agent.rig import Rig, until
 from tests.agent.swarm import PARENT_ORDER, Asked, Behaviour, HostileParent, StubTracker, prove, send
-
-
-@pytest_asyncio.fixture
-async def tracker() -> AsyncIterator[StubTracker]:
-    tracker = StubTracker()
-    await tracker.start()
-    yield tracker
-    await tracker.stop()
 
 
 def objects_of(frontend: FaultyFrontend) -> dict[str, bytes]:

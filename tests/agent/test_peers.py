@@ -27,14 +27,6 @@ SMALL = "Packages/p/p9+x-4242.rpm"
 
 
 @pytest_asyncio.fixture
-async def tracker() -> AsyncIterator[StubTracker]:
-    tracker = StubTracker()
-    await tracker.start()
-    yield tracker
-    await tracker.stop()
-
-
-@pytest_asyncio.fixture
 async def rig(frontend: FaultyFrontend, folder: Path, tracker: StubTracker) -> AsyncIterator[Rig]:
     """A host that has everything."""
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:

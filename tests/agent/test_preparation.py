@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
+from avalanche.agent.preparation import Plan
+from avalanche.errors import ProtocolError, VerificationFailed
+from avalanche.membership import Membership
 from tests.agent.bundle import ROOT, make_bundle
 from tests.agent.faulty import FaultyFrontend, installation_of
 from tests.agent.machine import Machine
@@ -52,6 +58,20 @@ def test_the_agent_that_stays_never_imports_what_renders_and_judges() -> None:
     roots = {name.partition(".")[0] for name in found.stdout.split()}
     assert not {"xml", "pyexpat", "pykickstart"} & roots
     assert "avalanche.profile" not in found.stdout.split()
+
+
+@pytest.mark.parametrize(("plane", "resumed"), [("relay", "relay"), ("http", "http"), ("swarm", "relay")])
+def test_a_plan_that_was_kept_is_the_same_but_that_a_swarm_is_left(
+    frontend: FaultyFrontend, plane: str, resumed: str
+) -> None:
+    membership = None if plane == "http" else Membership(("http://127.0.0.1:7969",), "e30.e30", "0" * 64)
+    plan = Plan(frontend.generation.manifest, membership, plane)
+    row = json.loads(json.dumps(plan.to_row()))
+    assert Plan.from_row(row, plan.manifest.to_bytes()) == replace(plan, plane=resumed)
+    with pytest.raises(VerificationFailed, match="not the plan's"):
+        Plan.from_row(row, plan.manifest.to_bytes() + b"\n")
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        Plan.from_row({"digest": row["digest"]}, plan.manifest.to_bytes())
 
 
 async def test_a_script_ends_with_the_agent(machine: Machine, frontend: FaultyFrontend) -> None:

@@ -181,20 +181,6 @@ async def test_a_client_of_http_1_0_gets_its_answer_and_an_end(frontend: FaultyF
             writer.close()
 
 
-async def test_the_first_piece_is_released_while_nothing_of_the_second_is_there(
-    frontend: FaultyFrontend, folder: Path
-) -> None:
-    """What makes the first byte come within a piece's time on the wire: nothing but its own hash is waited for."""
-    data = frontend.generation.objects[BIG]
-    frontend.always[BIG] = Fault(stall=262144)
-    async with Rig(frontend, folder, stall=30) as rig:
-        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
-        writer.write(f"GET /{BIG} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        await reader.readuntil(b"\r\n\r\n")
-        assert await asyncio.wait_for(reader.readexactly(262144), 10) == data[:262144]
-        writer.close()
-
-
 async def test_what_is_not_in_the_generation_is_asked_for_once(frontend: FaultyFrontend, folder: Path) -> None:
     async with Rig(frontend, folder) as rig:
         answers = await asyncio.gather(*(rig.get("/no/such.rpm") for _ in range(5)))
@@ -222,17 +208,19 @@ async def test_other_methods_and_other_protocols_are_refused(frontend: FaultyFro
         writer.close()
 
 
+@pytest.mark.parametrize(("stall", "pieces"), [(262144, 1), (600000, 2)])
 async def test_a_verified_piece_is_served_while_the_rest_is_still_under_way(
-    frontend: FaultyFrontend, folder: Path
+    frontend: FaultyFrontend, folder: Path, stall: int, pieces: int
 ) -> None:
+    """What makes the first byte come within a piece's time on the wire: nothing but its own hash is waited for."""
     data = frontend.generation.objects[BIG]
-    frontend.always[BIG] = Fault(stall=600000)
+    frontend.always[BIG] = Fault(stall=stall)
     async with Rig(frontend, folder, stall=30) as rig:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         writer.write(f"GET /{BIG} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         await reader.readuntil(b"\r\n\r\n")
-        # 600,000 bytes hold two whole pieces; not a byte of the third is released.
-        assert await asyncio.wait_for(reader.readexactly(2 * 262144), 10) == data[: 2 * 262144]
+        # 600,000 bytes hold two whole pieces; not a byte of the next one is released.
+        assert await asyncio.wait_for(reader.readexactly(pieces * 262144), 10) == data[: pieces * 262144]
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(reader.read(1), 0.3)
         writer.close()

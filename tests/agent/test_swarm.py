@@ -16,14 +16,6 @@ from tests.agent.rig import Rig, until
 from tests.agent.swarm import Asked, HostileParent, StubTracker, token_of
 
 
-@pytest_asyncio.fixture
-async def tracker() -> AsyncIterator[StubTracker]:
-    tracker = StubTracker()
-    await tracker.start()
-    yield tracker
-    await tracker.stop()
-
-
 def entries(frontend: FaultyFrontend) -> list[str]:
     return [entry.sha256 for entry in frontend.generation.manifest.entries]
 

@@ -45,9 +45,9 @@ def test_every_host_gets_its_appliance_whatever_happens(arena: Arena, name: str)
     result = Trial(arena, plane_of(name, arena), single=1.0).run()
     assert (result["problems"], result["verified"]) == ({}, 3)
     assert sorted(result["hit"].values()) == ["join", "stop"]
-    # Nobody is faster than its link, and who stood still for a second took it.
+    # Nobody is faster than its link, and who stood still for a second took it; its kernel went on receiving meanwhile.
     for host, seconds in result["seconds"].items():
-        assert seconds > 0.95 * result["alone"][host] + (1.0 if result["hit"].get(host) == "stop" else 0.0)
+        assert seconds > max(0.95 * result["alone"][host], 1.0 if result["hit"].get(host) == "stop" else 0.0)
     assert result["frontend_wire_copies"] >= 1.0
     assert result["cpu_seconds_per_host"]["max"] > 0 and result["rss_mib_per_host"] > 5
     (into, _) = result["trunk_copies"]["1"]

@@ -243,7 +243,7 @@ async def test_a_host_that_dies_costs_the_others_nothing_they_need(world: World)
         hosts = [await found.host(number) for number in range(4)]
         for host in hosts:
             host.go_on()
-        await asyncio.sleep(BYTES * 8 / 20e6 / 3)
+        await until(lambda: found.network.counters()["compute-0-0"][0] > BYTES / 3)
         hosts[0].process.kill()
         results = [await host.told() for host in hosts[1:]]
         assert all(result["right"] for result in results)
@@ -254,7 +254,7 @@ async def test_a_frontend_that_stands_still_is_waited_for(world: World) -> None:
         hosts = [await found.host(number) for number in range(3)]
         for host in hosts:
             host.go_on()
-        await asyncio.sleep(BYTES * 8 / 20e6 / 3)
+        await until(lambda: found.network.counters()["compute-0-0"][0] > BYTES / 3)
         found.frontend.process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(3.0)
         found.frontend.process.send_signal(signal.SIGCONT)
