@@ -139,7 +139,7 @@ class Link(asyncio.BufferedProtocol):
         request = self._requests[id] = Request(transfer, self._loop.create_future(), now)
         item = transfer.item
         self._write(frames.get(id, item.entry.sha256, transfer.received_bytes))
-        if item.is_demanded or item.is_hurried:
+        if item.is_waited_for:
             self._write(frames.bare(frames.HURRY, id))
         try:
             await request.done
