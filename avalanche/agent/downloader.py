@@ -197,6 +197,8 @@ class Downloader:
             return
         self.is_full = False
         self._busy.clear()
+        for load in self._loads.values():
+            load.look()
         self._step_bytes = self._step_items = 0
         if not self.is_held:
             self._route.look_ahead()

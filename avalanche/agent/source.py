@@ -156,6 +156,7 @@ class Load:
 
     def __init__(self) -> None:
         self._transfers: dict[Transfer, None] = {}
+        self._ahead: Optional[int] = None
 
     def __repr__(self) -> str:
         return f"<Load {self.count}, {self.waited_for} waited for, {self.ahead} bytes ahead>"
@@ -172,16 +173,25 @@ class Load:
 
     @property
     def ahead(self) -> int:
-        """Bytes of the others that are missing."""
-        return sum(transfer.left for transfer in self._transfers if not transfer.item.is_waited_for)
+        """Bytes of the others that were missing at the last `look`."""
+        if self._ahead is None:
+            self._ahead = sum(transfer.left for transfer in self._transfers if not transfer.item.is_waited_for)
+        return self._ahead
+
+    def look(self) -> None:
+        """Bytes have come meanwhile."""
+        self._ahead = None
 
     def add(self, transfer: Transfer) -> None:
         """One item more."""
+        if self._ahead is not None and not transfer.item.is_waited_for:
+            self._ahead += transfer.left
         self._transfers[transfer] = None
 
     def remove(self, transfer: Transfer) -> None:
         """One item less."""
         del self._transfers[transfer]
+        self._ahead = None
 
 
 class Route:
