@@ -12,12 +12,11 @@ from tracker.flow import ObjectId, PeerId
 
 @dataclass(slots=True)
 class _Complaint:
-    parent: PeerId
     thing: ObjectId
     first: float
     last: float
     is_met: bool = False
-    """Has the object come? Then it must be repeated, of the next one."""
+    """Has the object come? Then the complaint must be repeated, about the next one."""
 
 
 class Starvation:
@@ -29,51 +28,58 @@ class Starvation:
 
     def __init__(self, patience: float) -> None:
         self.patience = patience
-        self._complaints: dict[PeerId, _Complaint] = {}
+        self._complaints: dict[PeerId, dict[PeerId, _Complaint]] = {}
+        """By child, and by parent."""
         self._complained: dict[PeerId, float] = {}
         self._helped: dict[PeerId, float] = {}
         self._verdict = float("-inf")
 
     def __repr__(self) -> str:
-        return f"<Starvation {len(self._complaints)} complaints>"
+        return f"<Starvation {sum(map(len, self._complaints.values()))} complaints>"
 
     def complain(self, child: PeerId, thing: ObjectId, parent: PeerId, now: float) -> None:
         """``child`` waits for ``thing``, and gets nothing of it from ``parent``, or too little of everything."""
         self._complained[child] = now
-        complaint = self._complaints.get(child)
-        if complaint is None or complaint.parent != parent:
-            self._complaints[child] = _Complaint(parent, thing, now, now)
-        else:
-            complaint.thing, complaint.last, complaint.is_met = thing, now, False
+        complaint = self._complaints.setdefault(child, {}).setdefault(parent, _Complaint(thing, now, now))
+        complaint.thing, complaint.last, complaint.is_met = thing, now, False
 
     def meet(self, child: PeerId, thing: ObjectId) -> None:
         """``child`` has ``thing``."""
-        complaint = self._complaints.get(child)
-        if complaint is not None and complaint.thing == thing:
-            complaint.is_met = True
+        for complaint in self._complaints.get(child, {}).values():
+            complaint.is_met = complaint.is_met or complaint.thing == thing
 
     def settle(self, child: PeerId, thing: ObjectId) -> None:
         """``child`` has another parent for ``thing``, or does not want it any more."""
-        complaint = self._complaints.get(child)
-        if complaint is not None and complaint.thing == thing:
+        complaints = self._complaints.get(child, {})
+        for parent in [parent for parent, complaint in complaints.items() if complaint.thing == thing]:
+            self._drop(child, parent)
+
+    def _drop(self, child: PeerId, parent: PeerId) -> None:
+        del self._complaints[child][parent]
+        if not self._complaints[child]:
             del self._complaints[child]
 
     def forget(self, peer: PeerId) -> None:
         """``peer`` is gone."""
-        for child in [child for child, complaint in self._complaints.items() if peer in (child, complaint.parent)]:
-            del self._complaints[child]
+        self._complaints.pop(peer, None)
+        for child in [child for child, complaints in self._complaints.items() if peer in complaints]:
+            self._drop(child, peer)
         self._complained.pop(peer, None)
         self._helped.pop(peer, None)
 
     def ripe(self, now: float) -> Iterator[tuple[PeerId, ObjectId, PeerId]]:
         """Child, object and parent of the complaints that may be judged now; old ones are dropped."""
-        for child, complaint in list(self._complaints.items()):
+        found = [(child, parent) for child, complaints in self._complaints.items() for parent in complaints]
+        for child, parent in found:
+            complaint = self._complaints.get(child, {}).get(parent)
+            if complaint is None:
+                continue  # an earlier one's verdict has settled it
             if now - complaint.last > 2 * self.patience:
-                del self._complaints[child]
+                self._drop(child, parent)
             elif complaint.is_met or now - self._verdict < self.patience:
                 continue
             elif complaint.last - complaint.first >= self.patience:
-                yield child, complaint.thing, complaint.parent
+                yield child, complaint.thing, parent
 
     def help(self, child: PeerId, thing: ObjectId, now: float) -> None:
         """A verdict gave ``child`` another parent."""

@@ -428,6 +428,12 @@ class Link(asyncio.BufferedProtocol):
         more = (held.get(id, 0) > each.transfer.received_bytes for id, each in self._requests.items())
         return self._beat.backlog > 0 or any(more)
 
+    def _claimed(self) -> int:
+        """Bytes that the parent says it has for this host, and that have not come."""
+        held = self._beat.held
+        more = (held.get(id, 0) - each.transfer.received_bytes for id, each in self._requests.items())
+        return max(self._beat.backlog, sum(bytes for bytes in more if bytes > 0))
+
     def _judge_starvation(self, now: float) -> None:
         """Say of the one object that comes next, and not of what was asked far ahead, that it does not come."""
         due = next(
@@ -446,12 +452,12 @@ class Link(asyncio.BufferedProtocol):
         is_lean = now - self._waits_since >= STARVED_SECONDS and self._parents.is_lean
         if not (is_dry or is_lean) or now - self._complained < COMPLAIN_SECONDS:
             return
-        if self._beat.held.get(id, 0) <= item.checked:
-            self._complained = now
-            self._parents.on_blame(self._parent.row.peer, "starved", item.entry.sha256)
-        elif is_lean:
+        if is_lean and self._claimed() >= SLOW_BACKLOG:
             self._complained = now
             self._parents.on_blame(self._parent.row.peer, "slow", None)
+        elif is_lean or self._beat.held.get(id, 0) <= item.checked:
+            self._complained = now
+            self._parents.on_blame(self._parent.row.peer, "starved", item.entry.sha256)
 
     def _judge_speed(self, now: float) -> None:
         beat, ingress = self._beat, self._parents.meter.rate
