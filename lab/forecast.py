@@ -69,6 +69,7 @@ CASES = (
     Case("16, one stands still for 5 s", fifty(16), lambda s: s.stop(VICTIM, 16.0, 5.0), (VICTIM,)),
     Case("16, one sends garbage", fifty(16), lambda s: s.corrupt(VICTIM, 16.0), (VICTIM,)),
     Case("16, one sends nothing and lies", fifty(16), lambda s: s.withhold(VICTIM, 16.0), (VICTIM,)),
+    Case("16, one sends a trickle and lies", fifty(16), lambda s: s.drag(VICTIM, 16.0, 0.05), (VICTIM,)),
     Case("16, tracker lost for 5 s", fifty(16), lambda s: s.restart_tracker(16.0, 5.0)),
     Case("16, frontend stopped for 5 s", fifty(16), lambda s: s.stop("frontend", 16.0, 5.0)),
     Case("16, half join at a half", fifty(16), delay_half),

@@ -58,7 +58,6 @@ class Request:
     thing: ObjectId
     sent: int
     last: float
-    told: float = 0.0
     open: bool = True
 
 
@@ -91,6 +90,7 @@ class Host:
     stopped: bool = False
     stingy: bool = False
     lies: bool = False
+    hides: bool = False
     corrupt: bool = False
     started: bool = False
     finished: float | None = None
@@ -110,6 +110,11 @@ class Host:
     slow_since: dict[PeerId, float] = field(default_factory=dict)
     due: int = 0
     due_since: float = 0.0
+    told: float = 0.0
+    waits: tuple[Host | None, float] = (None, 0.0)
+    """From whom what comes next is to come, and since when."""
+    marks: deque[tuple[float, int]] = field(default_factory=deque)
+    """What it had received at moments of the last seconds."""
     quiet_until: float = 0.0
     cursor: int = 0
     asked: int = 0

@@ -123,6 +123,12 @@ class Simulation:
         """
         self.at(when, lambda: self._withhold(self.hosts[name], lies))
 
+    def drag(self, name: str, when: float, share: float, *, hides: bool = False) -> None:
+        """From ``when`` on the host sends right bytes with ``share`` of its rate, and says that it has no more of them;
+        when it ``hides``, it tells the tracker so, too.
+        """
+        self.at(when, lambda: self._drag(self.hosts[name], share, hides))
+
     def corrupt(self, name: str, when: float) -> None:
         """From ``when`` on the host sends bytes that fail their hash."""
         self.at(when, lambda: setattr(self.hosts[name], "corrupt", True))
@@ -229,6 +235,10 @@ class Simulation:
     def _withhold(self, host: Host, lies: bool) -> None:
         host.stingy, host.lies = True, lies
 
+    def _drag(self, host: Host, share: float, hides: bool) -> None:
+        host.up *= share
+        host.lies, host.hides = True, hides
+
     def _lose_tracker(self) -> None:
         self._tracker_up = False
 
@@ -289,7 +299,8 @@ class Simulation:
             and self.now >= host.finished + host.leaves_after
         ):
             state = "leaving"
-        lookup = Lookup(tuple(asks), tuple(host.done), (), tuple(host.blames), register, state, host.received)
+        done, received = (tuple(host.done), host.received) if not host.hides else ((), host.uploaded)
+        lookup = Lookup(tuple(asks), done, (), tuple(host.blames), register, state, received)
         host.unasked, host.done, host.blames = [], [], []
         return lookup
 

@@ -16,7 +16,7 @@ from avalanche.agent.link import (
     STALLED_SECONDS,
     STARVED_SECONDS,
 )
-from avalanche.agent.parents import SLOW_QUIET_SECONDS, TICK_SECONDS
+from avalanche.agent.parents import LEAN_LEAST, LEAN_SECONDS, LEAN_SHARE, SLOW_QUIET_SECONDS, TICK_SECONDS
 from lab.simulated import Host
 from tracker.lookup import Blame
 
@@ -93,19 +93,34 @@ class Watcher:
         if self._now - line.fed > STALLED_SECONDS or self._now - max(line.fed, line.idle) > SILENT_SECONDS:
             self._sim.lose(host, parent, "stalled")
 
+    def _is_lean(self, host: Host) -> bool:
+        """So little has come for some seconds that whoever sends it can hardly do what it can."""
+        marks, now = host.marks, self._now
+        marks.append((now, host.received))
+        while len(marks) > 1 and marks[1][0] <= now - LEAN_SECONDS:
+            marks.popleft()
+        seconds = now - marks[0][0]
+        least = max(LEAN_SHARE * host.best_ingress, LEAN_LEAST)
+        return seconds >= LEAN_SECONDS and host.received - marks[0][1] < least * seconds
+
     def _watch_due(self, host: Host) -> None:
         """What comes next does not come, and the parent says it has no more of it than this host."""
+        is_lean = self._is_lean(host)
         while host.due < len(host.wants) and self._sim.left(host, host.wants[host.due]) == 0:
             host.due, host.due_since = host.due + 1, self._now
         due = host.wants[host.due] if host.due < len(host.wants) else None
         request = None if due is None else host.requests.get(due)
         if request is None or due is None or (request.parent.stopped and request.parent is not self._sim.frontend):
+            host.waits = (None, 0.0)
             return
         parent = request.parent
+        if host.waits[0] is not parent:
+            host.waits = (parent, self._now)
         hungry = self._now - max(request.last, host.due_since)
         held = 0 if parent.lies else parent.have.get(due, 0)
         says_none = parent is self._sim.frontend or held <= host.have.get(due, 0)
-        if hungry >= STARVED_SECONDS and says_none and self._now - request.told >= COMPLAIN_SECONDS:
-            request.told = self._now
+        is_hungry = hungry >= STARVED_SECONDS or (is_lean and self._now - host.waits[1] >= STARVED_SECONDS)
+        if is_hungry and says_none and self._now - host.told >= COMPLAIN_SECONDS:
+            host.told = self._now
             host.blames.append(Blame(parent.peer.id, "starved", due))
             self._sim.look_up(host)

@@ -6,6 +6,7 @@ this very code.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -62,7 +63,8 @@ class _Member:
     state: str = "fetching"
     moved: float = float("-inf")
     received: int = 0
-    grew: float = float("-inf")
+    marks: deque[tuple[float, int]] = field(default_factory=deque)
+    """What it had received at its lookups of the last seconds."""
     moves: dict[ObjectId, PeerId] = field(default_factory=dict)
     waits: set[ObjectId] = field(default_factory=set)
 
@@ -148,8 +150,7 @@ class Chains:
             self._leave_address(member.peer)
             self._by_address.setdefault(peer.address, {})[peer.id] = None
         member.peer, member.seen, member.state = peer, now, lookup.state
-        if lookup.received > member.received:
-            member.received, member.grew = lookup.received, now
+        self._note_progress(member, lookup.received, now)
         was_silent = self._standing.heard(peer.id)
         self._take_in(member, lookup, now)
         if was_silent or comes_back:
@@ -236,9 +237,11 @@ class Chains:
                 self._register_fetch(member, thing, parent, left, now)
         for thing in lookup.done:
             self._flow.hold(peer, thing, now)
+            self._starvation.meet(peer, thing)
             self._settle(member, thing)
         for thing in lookup.dropped:
             self._flow.drop(peer, thing)
+            self._starvation.settle(peer, thing)
             self._settle(member, thing)
         for blame in lookup.blames:
             if blame.parent != peer:
@@ -264,7 +267,17 @@ class Chains:
     def _settle(self, member: _Member, thing: ObjectId) -> None:
         member.moves.pop(thing, None)
         member.waits.discard(thing)
-        self._starvation.settle(member.peer.id, thing)
+
+    def _note_progress(self, member: _Member, received: int, now: float) -> None:
+        member.received, marks = max(member.received, received), member.marks
+        marks.append((now, member.received))
+        while len(marks) > 1 and marks[1][0] <= now - 3 * self.policy.starved:
+            marks.popleft()
+
+    def _pace(self, member: _Member, now: float) -> float:
+        """Bytes per second that a host says it received in the last seconds."""
+        at, received = member.marks[0]
+        return (member.received - received) / max(now - at, 3 * self.policy.starved)
 
     def _hear(self, member: _Member, blame: Blame, now: float) -> None:
         child, until = member.peer, now + self.policy.patience.ban
@@ -330,10 +343,15 @@ class Chains:
     def _find_starvers(self, now: float) -> None:
         """Find who holds a chain up: of all that starve, the first one's parent."""
         for child, thing, parent in self._starvation.ripe(now):
-            if not self._is_excused(parent, thing, now):
-                self._starvation.help(child, thing, now)
-                self._leave(self._members[child], parent, now)
-                self._move(self._members[child], thing, now)
+            member = self._members[child]
+            if self._is_excused(parent, member, thing, now):
+                continue
+            self._starvation.help(child, thing, now)
+            if self._pace(member, now):
+                self._standing.slow_edge(child, parent, now)  # right bytes, and too few: which end is it?
+                continue
+            self._leave(member, parent, now)
+            self._move(member, thing, now)
 
     def _leave(self, child: _Member, parent: PeerId, now: float) -> None:
         """``child`` got nothing from ``parent``, which should have had it."""
@@ -345,7 +363,7 @@ class Chains:
             self._report(accused.peer, "slow", text)
         self._send_to_end(accused, now)
 
-    def _is_excused(self, parent: PeerId, thing: ObjectId, now: float) -> bool:
+    def _is_excused(self, parent: PeerId, child: _Member, thing: ObjectId, now: float) -> bool:
         """Whether ``parent`` cannot have ``thing`` yet: it starves too, or is busy with what comes before.
 
         One that just got another parent for saying so must deliver, and so must one that told us it has the object.
@@ -353,13 +371,30 @@ class Chains:
         member = self._members.get(parent)
         if member is None:
             return parent == FRONTEND
-        recent, held = now - 3 * self.policy.starved, self._flow.holds_since(parent, thing)
-        if held is not None:
-            return held > recent
+        if self._flow.holds(parent, thing):
+            return not self._has_long_held(parent, thing, now)
         fetch = self._flow.fetch_of(parent, thing)
         waits = fetch is not None and fetch.parent is WAIT
         starves = self._starvation.is_believed(parent, now, after_help=self.policy.patience.ban)
-        return waits or starves or member.grew > recent
+        return waits or starves or self._is_busy(member, child, thing, now)
+
+    def _is_busy(self, parent: _Member, child: _Member, thing: ObjectId, now: float) -> bool:
+        """Whether ``parent`` gets much more than ``child``; or just as little, and so does everyone ahead of it.
+
+        Who sends a trickle, and says that it gets no more, is found by those from whom it could have more.
+        """
+        pace, most = self._pace(parent, now), 2 * self._pace(child, now)
+        if not 0 < pace <= most:
+            return pace > 0
+        return not any(
+            self._pace(self._members[other], now) > most or self._has_long_held(other, thing, now)
+            for other in self._flow.ancestors(parent.peer.id, thing)
+            if other in self._members
+        )
+
+    def _has_long_held(self, peer: PeerId, thing: ObjectId, now: float) -> bool:
+        held = self._flow.holds_since(peer, thing)
+        return held is not None and held <= now - 3 * self.policy.starved
 
     def _empty(self, parent: PeerId, now: float) -> None:
         """Move every child of ``parent`` elsewhere."""
@@ -402,6 +437,7 @@ class Chains:
     def _give(self, member: _Member, ask: Ask, now: float) -> PeerId | None:
         peer = member.peer.id
         self._settle(member, ask.thing)
+        self._starvation.settle(peer, ask.thing)
         earlier = self._flow.fetch_of(peer, ask.thing)
         since = now if earlier is None else earlier.since
         self._flow.fetch(peer, ask.thing, WAIT, ask.left, since)

@@ -6,6 +6,7 @@ Everything is derived where it changes, so that no counter can leak: a peer that
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 PeerId = str
@@ -157,6 +158,15 @@ class Flow:
             passed.add(peer)
             peer = fetch.parent
         return True
+
+    def ancestors(self, peer: PeerId, thing: ObjectId) -> Iterator[PeerId]:
+        """The parent from whom ``peer`` fetches ``thing``, that one's parent, and so on."""
+        passed = {peer}
+        fetch = self.fetch_of(peer, thing)
+        while fetch is not None and fetch.parent is not None and fetch.parent not in passed:
+            yield fetch.parent
+            passed.add(fetch.parent)
+            fetch = self.fetch_of(fetch.parent, thing)
 
     def children(self, parent: PeerId) -> dict[ObjectId, set[PeerId]]:
         """Who fetches what from ``parent``; to be read, not changed."""

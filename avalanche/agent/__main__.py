@@ -1,4 +1,4 @@
-"""``python3 -I agent.pyz COMMAND``: what the bundle runs. A keeper imports nothing that it does not need."""
+"""``python3 -I agent.pyz COMMAND``: what the bundle runs. What stays imports nothing that it does not need."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         from avalanche.agent import keeper
 
         sys.exit(keeper.main(words))
+    if words[:1] == ["agent"]:
+        from avalanche.agent import program
+
+        sys.exit(program.main(words))
     from avalanche.agent import commands
 
     sys.exit(commands.main(words))

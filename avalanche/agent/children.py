@@ -74,8 +74,11 @@ class Child(asyncio.Protocol):
         self._transport: Optional[asyncio.Transport] = None
         self._data = bytearray()
         self._open: dict[int, _Request] = {}
-        self._watched: dict[Item, int] = {}
-        """How many open requests there are for an item: many may be for one, which tells of its bytes once."""
+        self._watched: dict[Item, dict[int, _Request]] = {}
+        """The open requests by item: many may be for one, which tells of its bytes once."""
+        self._ready: dict[int, _Request] = {}
+        """Those of which there are bytes to send; of these, those that somebody waits for."""
+        self._hurried: dict[int, _Request] = {}
         self._last = 0
         self._frames = 0
         self._file: Optional[BinaryIO] = None
@@ -183,6 +186,7 @@ class Child(asyncio.Protocol):
             self._forget(request)
         else:
             request.is_hurried = True
+            self._note(request)
             self._sharing.downloader.hurry(request.item)
 
     def _get(self, id: int, sha256: str, offset: int) -> None:
@@ -202,16 +206,27 @@ class Child(asyncio.Protocol):
         self._used = self._loop.time()
         if item not in self._watched:
             item.watch(self._changed)
-        self._watched[item] = self._watched.get(item, 0) + 1
-        self._open[id] = _Request(id, item, offset)
+        self._open[id] = request = _Request(id, item, offset)
+        self._watched.setdefault(item, {})[id] = request
+        self._note(request)
 
     def _changed(self, item: Item) -> None:
         """Bytes of an object came, or all were given up."""
-        if item.state is State.ABSENT:
-            for request in list(self._open.values()):
-                if request.item is item:
-                    self._refuse(request, frames.NOT_HERE)
+        for request in list(self._watched[item].values()):
+            if item.state is State.ABSENT:
+                self._refuse(request, frames.NOT_HERE)
+            else:
+                self._note(request)
         self._pump()
+
+    def _note(self, request: _Request) -> None:
+        """Keep in mind whether there is something to send for a request."""
+        is_ready = request.ready > 0
+        for kept, belongs in ((self._ready, is_ready), (self._hurried, is_ready and request.is_hurried)):
+            if belongs:
+                kept[request.id] = request
+            else:
+                kept.pop(request.id, None)
 
     def _refuse(self, request: _Request, reason: int) -> None:
         self._forget(request)
@@ -219,10 +234,12 @@ class Child(asyncio.Protocol):
 
     def _forget(self, request: _Request) -> None:
         del self._open[request.id]
+        self._ready.pop(request.id, None)
+        self._hurried.pop(request.id, None)
         self._used = self._loop.time()
         if self._file_item is request.item:
             self._let_go()
-        self._watched[request.item] -= 1
+        del self._watched[request.item][request.id]
         if not self._watched[request.item]:
             del self._watched[request.item]
             request.item.unwatch(self._changed)
@@ -246,13 +263,8 @@ class Child(asyncio.Protocol):
 
     def _next(self) -> Optional[_Request]:
         """The oldest request that has bytes to send; one that somebody waits for before others."""
-        oldest = None
-        for request in self._open.values():
-            if request.ready > 0:
-                if request.is_hurried:
-                    return request
-                oldest = oldest or request
-        return oldest
+        kept = self._hurried or self._ready
+        return kept[min(kept)] if kept else None
 
     def _send(self, request: _Request) -> None:
         size = min(request.ready, FRAME, PIECE - request.sent % PIECE)
@@ -267,6 +279,7 @@ class Child(asyncio.Protocol):
         self._write(b"".join((self._proof(request), head, data)))
         self._sharing.egress.count(size)
         request.sent += size
+        self._note(request)
         if request.sent == request.item.entry.size:
             self._forget(request)
             self._write(frames.bare(frames.END, request.id))

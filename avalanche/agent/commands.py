@@ -1,19 +1,16 @@
-"""The commands ``agent`` and ``done ok|failed [TEXT]``; ``stage2`` the agent runs itself, and ``keep`` is `keeper`."""
+"""The command ``done ok|failed [TEXT]``, and ``stage2``, which the agent runs itself.
+
+``keep`` is `keeper`, and ``agent`` is `program`: they stay for the whole install, and do without argparse.
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
 from avalanche.agent import rundir
-from avalanche.agent.keeper import CRASHED
-from avalanche.errors import AvalancheError
-
-log = logging.getLogger(__name__)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -23,33 +20,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     return status
 
 
-class _Help(argparse.HelpFormatter):
-    """Of a fixed width: to ask the terminal's, argparse imports what takes half a megabyte of the cache's memory."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=100)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="agent.pyz", description="Avalanche on an installing host.", formatter_class=_Help
-    )
+    parser = argparse.ArgumentParser(prog="agent.pyz", description="Avalanche on an installing host.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    agent = commands.add_parser(
-        "agent", help="render the kickstart and serve packages until done", formatter_class=_Help
-    )
-    agent.add_argument("--listener", type=int, help="descriptor of the keeper's socket, on which the proxy listens")
-    agent.add_argument("--again", default="", help="why the agent is started again; it goes on where it was")
-    agent.set_defaults(run_command=_agent)
-    done = commands.add_parser("done", help="tell the frontend how the install ended", formatter_class=_Help)
+    done = commands.add_parser("done", help="tell the frontend how the install ended")
     done.add_argument("status", type=_status)
     done.add_argument("text", nargs="?", default="", help="why it failed")
     done.set_defaults(run_command=_done)
-    stage2 = commands.add_parser(
-        "stage2", help="make a kickstart of a profile; the agent talks to it", formatter_class=_Help
-    )
+    stage2 = commands.add_parser("stage2", help="make a kickstart of a profile; the agent talks to it")
     stage2.set_defaults(run_command=_stage2)
-    for command in (agent, done, stage2):
+    for command in (done, stage2):
         command.add_argument("--run", type=Path, default=rundir.DEFAULT, help="run directory (default %(default)s)")
     return parser
 
@@ -60,30 +40,6 @@ def _status(text: str) -> str:
     if text not in DONE_STATUSES:
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(DONE_STATUSES)}")
     return text
-
-
-def _agent(options: argparse.Namespace) -> int:
-    from avalanche.agent.log import open_log
-    from avalanche.agent.program import Agent
-
-    run = rundir.RunDirectory(options.run)
-    open_log(run.log)
-
-    async def work() -> int:
-        return await Agent(run, listener=options.listener, again=options.again).work()
-
-    try:
-        return asyncio.run(work())
-    except rundir.AlreadyRunning as error:
-        log.error("%s", error)
-    except AvalancheError as error:
-        log.error("%s", error)
-        run.say_failed(str(error))
-    except Exception as error:
-        log.exception("the agent crashed")
-        run.say_failed(f"the agent crashed ({type(error).__name__}: {error}); see {run.log}")
-        return CRASHED
-    return 1
 
 
 def _done(options: argparse.Namespace) -> int:

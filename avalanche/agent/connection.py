@@ -431,7 +431,9 @@ class Pool:
     async def _connect(self, address: Address) -> Connection:
         options: dict[str, Any] = {}
         if address.scheme == "https":
-            options = {"ssl": self._tls, "server_hostname": address.host, "ssl_handshake_timeout": CONNECT_SECONDS}
+            # As bytes: to encode a text, the library imports tables of half a megabyte.
+            name = address.host.encode("ascii")
+            options = {"ssl": self._tls, "server_hostname": name, "ssl_handshake_timeout": CONNECT_SECONDS}
         loop = asyncio.get_running_loop()
         try:
             _, connection = await within(

@@ -1,8 +1,9 @@
 """Which package comes next: what the installer asks for, what other hosts wait for, then the closure in canonical
 order, as much as fits.
 
-`Downloader.advance` decides; it is called whenever something changed: an object is wanted, a piece was verified, a
-transfer ended, a source became known, room came free, the hold was lifted, a second has passed.
+`Downloader.advance` decides; it is called whenever something changed that matters: an object is wanted, the window has
+moved on by a part of it, a transfer ended, a source became known, room came free, the hold was lifted, a second has
+passed. It looks at what may begin, and never at all that is under way: that would cost the square of it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ from avalanche.manifest import PIECE
 
 ROOM_SECONDS = 60.0
 """So long an object that the installer waits for may find no room before it fails."""
+STEP_BYTES, STEP_ITEMS = 1 << 19, 8
+"""So much must have come, or so many objects from peers, until it is worth while to see what may begin now: a peer has
+many more requests to go on with. The frontend has few, and gets the next one at once.
+"""
 PASSED_OVER = 64
 """So many objects of the closure in a row may wait for sources that are busy before the search for others ends."""
 
@@ -110,11 +115,14 @@ class Downloader:
         """Was every object of the closure complete here?"""
         self._prefetch = deque(closure)
         self._missing = set(self._prefetch)
+        self._unbegun = dict.fromkeys(self._prefetch)
         if not self._missing:
             self.has_closure.set()
         self._demanded: deque[Item] = deque()
         self._hurried: deque[Item] = deque()
         self._flights: dict[Item, Flight] = {}
+        self._idle: dict[Item, Flight] = {}
+        """Those of them that have no errand."""
         self._given_up: set[Item] = set()
         self._leftovers: dict[Item, Leftover] = {}
         self._route = route
@@ -127,6 +135,9 @@ class Downloader:
         """What the installer has taken, the longest ago first: each once, however often other hosts ask for it."""
         self._full_since: Optional[float] = None
         self._loads: dict[Source, Load] = {}
+        self._busy: set[Source] = set()
+        """Those that take nothing more for the prefetch; found out anew by every `advance`."""
+        self._step_bytes = self._step_items = 0
         self._is_pending = False
         self._is_closed = False
 
@@ -152,7 +163,7 @@ class Downloader:
 
     def hurry(self, item: Item) -> None:
         """A host that fetches from this one waits for an item of the closure: it goes before the prefetch."""
-        if item.state is not State.COMPLETE and not (item.is_demanded or item.is_hurried):
+        if item.state is not State.COMPLETE and not item.is_waited_for:
             item.is_hurried = True
             self._line_up(item, self._hurried)
             self._soon()  # many may come at once
@@ -163,7 +174,9 @@ class Downloader:
 
     def is_due(self, item: Item) -> bool:
         """Does anybody wait for ``item``, or is it the first of the closure that is missing?"""
-        return item.is_demanded or item.is_hurried or (bool(self._prefetch) and self._prefetch[0] is item)
+        while self._prefetch and self._is_settled(self._prefetch[0]):
+            self._prefetch.popleft()
+        return item.is_waited_for or (bool(self._prefetch) and self._prefetch[0] is item)
 
     def taken(self, item: Item) -> None:
         """An answer was sent: when the installer has the whole item, its room may be used again."""
@@ -183,10 +196,10 @@ class Downloader:
         if self._is_closed:
             return
         self.is_full = False
-        self._loads = {}
-        for flight in self.flights:
-            if flight.source is not None:
-                self._load(flight.source).add(flight.transfer)
+        self._busy.clear()
+        for load in self._loads.values():
+            load.look()
+        self._step_bytes = self._step_items = 0
         if not self.is_held:
             self._route.look_ahead()
         self._begin_waited_for()
@@ -269,8 +282,6 @@ class Downloader:
                     break
 
     def _begin_prefetch(self) -> None:
-        while self._prefetch and self._is_settled(self._prefetch[0]):
-            self._prefetch.popleft()
         passed = 0
         for item in self._candidates():
             if not self._try(item, is_alone=False):
@@ -286,13 +297,14 @@ class Downloader:
 
     def _candidates(self) -> Iterator[Item]:
         """What was begun and has lost its source, then the closure as far as sources are known."""
-        yield from list(self._flights)
-        for item in list(self._prefetch):
-            if item in self._flights or self._is_settled(item):
-                continue
-            if not self._route.has_asked(item):
+        yield from list(self._idle)
+        for item in list(self._unbegun):
+            if self._is_settled(item):
+                del self._unbegun[item]
+            elif self._route.has_asked(item):
+                yield item
+            else:
                 return
-            yield item
 
     def _try(self, item: Item, *, is_alone: bool) -> bool:
         """Begin or resume ``item`` if its source is known and takes it now. False: there is no room in the cache."""
@@ -302,8 +314,12 @@ class Downloader:
         if flight is not None and (flight.errand is not None or flight.not_before > self._now()):
             return True
         source = self._route.source(item)
-        is_waited_for = item.is_demanded or item.is_hurried
-        if source is None or not self._route.admits(source, self._load(source), is_waited_for=is_waited_for):
+        is_waited_for = item.is_waited_for
+        if source is None or (source in self._busy and not is_waited_for):
+            return True
+        load = self._loads.setdefault(source, Load())
+        if not self._route.admits(source, load, is_waited_for=is_waited_for):
+            self._busy.add(source)
             return True
         if flight is None:
             slot = self._reserve(item, is_alone=is_alone)
@@ -311,21 +327,20 @@ class Downloader:
                 self.is_full = True
                 return False
             flight = self._take_off(item, slot)
-        self._load(source).add(flight.transfer)
+        load.add(flight.transfer)
+        del self._idle[item]
         flight.source = source
         flight.errand = asyncio.get_running_loop().create_task(self._run(flight, source))
         flight.errand.add_done_callback(lambda task: self._ended(flight, source, task))
         return True
-
-    def _load(self, source: Source) -> Load:
-        return self._loads.setdefault(source, Load())
 
     def _take_off(self, item: Item, slot: Slot) -> Flight:
         ingress = self.figures.ingress
         transfer = Transfer(item, slot, rate=lambda: ingress.rate, on_verified=self._verified, clock=self._now)
         trouble = Trouble(item.entry, self._events, sources=self._sources, is_live=self._is_live, delay=self._delay)
         item.slot, item.state = slot, State.ARRIVING
-        self._flights[item] = flight = Flight(item, slot, transfer, trouble)
+        self._flights[item] = self._idle[item] = flight = Flight(item, slot, transfer, trouble)
+        self._unbegun.pop(item, None)
         return flight
 
     # --- room ---
@@ -393,8 +408,8 @@ class Downloader:
 
     def _verified(self, size: int) -> None:
         self.figures.verified += size
-        # The window of what is on its way moves on with every piece.
-        if not self.is_held and self._route.has_window:
+        self._step_bytes += size
+        if self._step_bytes >= STEP_BYTES and not self.is_held and self._route.has_window:
             self._soon()
 
     def _soon(self) -> None:
@@ -408,6 +423,8 @@ class Downloader:
 
     def _ended(self, flight: Flight, source: Source, task: asyncio.Task[None]) -> None:
         flight.errand = None
+        self._idle[flight.item] = flight
+        self._loads[source].remove(flight.transfer)
         if self._is_closed:
             if not task.cancelled():
                 task.exception()
@@ -417,14 +434,16 @@ class Downloader:
             self._arrive(flight)
         elif error is not None:
             self._judge(flight, source, error)
-        if self._route.has_window:
-            self.advance()
-        else:
+        self._step_items += 1
+        is_urgent = source.is_frontend or not flight.transfer.is_complete or self._demanded or self._hurried
+        if not self._route.has_window:
             self._soon()
+        elif is_urgent or self._step_items >= STEP_ITEMS:
+            self.advance()
 
     def _arrive(self, flight: Flight) -> None:
         item = flight.item
-        del self._flights[item]
+        del self._flights[item], self._idle[item]
         if not item.has_arrived and item.entry.nevra is not None:
             self.figures.packages += 1
         item.complete()
@@ -467,6 +486,7 @@ class Downloader:
     def _fail(self, item: Item, error: AvalancheError) -> None:
         self._events.report("packages", "failed", str(error))
         self._flights.pop(item, None)
+        self._idle.pop(item, None)
         self._given_up.add(item)
         item.fail(error)
         self._route.dropped(item)

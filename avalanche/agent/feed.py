@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from avalanche.agent.cache import Cache
 from avalanche.agent.catalogue import Catalogue
@@ -14,20 +14,21 @@ from avalanche.agent.connection import STALL_SECONDS, Address, Pool
 from avalanche.agent.downloader import Downloader, Figures
 from avalanche.agent.events import Events
 from avalanche.agent.frontend import Frontend
-from avalanche.agent.library import provide_library
 from avalanche.agent.metrics import exposition, families
 from avalanche.agent.proxy import Proxy
 from avalanche.agent.relay import Relay
 from avalanche.agent.server import Server
 from avalanche.agent.settings import Settings
 from avalanche.agent.source import Frontends, Route
-from avalanche.agent.torrents import Torrents
 from avalanche.agent.trouble import Delay, jittered_delay
 from avalanche.agent.watch import InstallWatch
 from avalanche.errors import ConfigError, ProtocolError, TransferError, VerificationFailed
 from avalanche.manifest import Manifest
 from avalanche.membership import Membership
 from avalanche.messages import StubDocument
+
+if TYPE_CHECKING:
+    from avalanche.agent.torrents import Torrents
 
 
 class Feed:
@@ -141,6 +142,10 @@ class Feed:
 
     async def _join_swarm(self) -> bool:
         """Fetch libtorrent and the torrent; where that is not to be had, the relay plane does its work."""
+        # A megabyte of memory that only this plane needs.
+        from avalanche.agent.library import provide_library
+        from avalanche.agent.torrents import Torrents
+
         assert self._membership is not None
         try:
             await provide_library(self._frontend, self._addresses, self._folder)

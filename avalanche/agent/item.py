@@ -67,6 +67,11 @@ class Item:
         return self.state is State.COMPLETE and self.delivered == self.entry.size and self.readers == 0 and is_free
 
     @property
+    def is_waited_for(self) -> bool:
+        """Does an installer wait for it, here or on a host that fetches from this one?"""
+        return self.is_demanded or self.is_hurried
+
+    @property
     def is_watched(self) -> bool:
         """Does another host fetch it from this one?"""
         return bool(self._watchers)

@@ -52,10 +52,9 @@ class ParentLost(SourceUnavailable):
 class Request:
     """One object that is being fetched from a parent."""
 
-    def __init__(self, transfer: Transfer, done: asyncio.Future[None], now: float) -> None:
+    def __init__(self, transfer: Transfer, done: asyncio.Future[None]) -> None:
         self.transfer = transfer
         self.done = done
-        self.complained = now
         self.piece = -1
         """The last piece of which LEAVES or DATA came: no LEAVES of it may come any more."""
         self.whole_since: Optional[float] = None
@@ -96,6 +95,9 @@ class Link(asyncio.BufferedProtocol):
         self._slow_since: Optional[float] = None
         self._due: Optional[Request] = None
         self._due_since = now
+        self._complained = now
+        self._waits_since: Optional[float] = None
+        """Since when something that this host waits for, one thing after the other, is to come from here."""
         self._beat = frames.Heartbeat(0, 0, 0, {})
 
     def __repr__(self) -> str:
@@ -136,10 +138,10 @@ class Link(asyncio.BufferedProtocol):
         self._asked = transfer.item.entry.sha256
         self._last += 1
         id = self._last
-        request = self._requests[id] = Request(transfer, self._loop.create_future(), now)
+        request = self._requests[id] = Request(transfer, self._loop.create_future())
         item = transfer.item
         self._write(frames.get(id, item.entry.sha256, transfer.received_bytes))
-        if item.is_demanded or item.is_hurried:
+        if item.is_waited_for:
             self._write(frames.bare(frames.HURRY, id))
         try:
             await request.done
@@ -399,13 +401,14 @@ class Link(asyncio.BufferedProtocol):
         """Look whether the parent does what it should."""
         self._earn(CREDIT_TICK)
         if forgive:
-            self._heard = self._fed = now
-            self._slow_since = self._due = None
+            self._heard = self._fed = self._complained = now
+            self._slow_since = self._due = self._waits_since = None
             for request in self._requests.values():
-                request.transfer.heard = request.complained = now
+                request.transfer.heard = now
                 request.whole_since = None if request.whole_since is None else now
             return
         if not self._requests:
+            self._due = self._waits_since = None
             if now - self._used > IDLE_SECONDS:
                 self.lose("idle", None)
             return
@@ -425,22 +428,35 @@ class Link(asyncio.BufferedProtocol):
         more = (held.get(id, 0) > each.transfer.received_bytes for id, each in self._requests.items())
         return self._beat.backlog > 0 or any(more)
 
+    def _claimed(self) -> int:
+        """Bytes that the parent says it has for this host, and that have not come."""
+        held = self._beat.held
+        more = (held.get(id, 0) - each.transfer.received_bytes for id, each in self._requests.items())
+        return max(self._beat.backlog, sum(bytes for bytes in more if bytes > 0))
+
     def _judge_starvation(self, now: float) -> None:
         """Say of the one object that comes next, and not of what was asked far ahead, that it does not come."""
         due = next(
             ((id, each) for id, each in self._requests.items() if self._parents.is_due(each.transfer.item)), None
         )
         if due is None:
-            self._due = None
+            self._due = self._waits_since = None
             return
         id, request = due
         if self._due is not request:
             self._due, self._due_since = request, now
+        if self._waits_since is None:
+            self._waits_since = now
         item = request.transfer.item
-        if now - max(request.transfer.heard, self._due_since) < STARVED_SECONDS:
+        is_dry = now - max(request.transfer.heard, self._due_since) >= STARVED_SECONDS
+        is_lean = now - self._waits_since >= STARVED_SECONDS and self._parents.is_lean
+        if not (is_dry or is_lean) or now - self._complained < COMPLAIN_SECONDS:
             return
-        if self._beat.held.get(id, 0) <= item.checked and now - request.complained >= COMPLAIN_SECONDS:
-            request.complained = now
+        if is_lean and self._claimed() >= SLOW_BACKLOG:
+            self._complained = now
+            self._parents.on_blame(self._parent.row.peer, "slow", None)
+        elif is_lean or self._beat.held.get(id, 0) <= item.checked:
+            self._complained = now
             self._parents.on_blame(self._parent.row.peer, "starved", item.entry.sha256)
 
     def _judge_speed(self, now: float) -> None:

@@ -19,7 +19,7 @@ class Meter:
         self._parts: deque[tuple[int, int]] = deque()
         self._part = 0
         self._bytes = 0
-        self._best = 0
+        self._rate = self._best = 0
         self.total = 0
         """All bytes so far."""
 
@@ -38,7 +38,7 @@ class Meter:
     def rate(self) -> int:
         """Bytes per second."""
         self._turn(int(self._clock() * _PARTS))
-        return sum(size for _, size in self._parts) * _PARTS // _SPAN
+        return self._rate
 
     @property
     def best(self) -> int:
@@ -52,8 +52,12 @@ class Meter:
         self._parts.append((self._part, self._bytes))
         self._part, self._bytes = part, 0
         self._drop(self._parts[-1][0] + 1)
-        self._best = max(self._best, sum(size for _, size in self._parts) * _PARTS // _SPAN)
+        self._best = max(self._best, self._sum())
         self._drop(part)
+        self._rate = self._sum()
+
+    def _sum(self) -> int:
+        return sum(size for _, size in self._parts) * _PARTS // _SPAN
 
     def _drop(self, part: int) -> None:
         """Forget what is too long ago, seen from the beginning of ``part``."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from typing import Callable, Optional
 
 from avalanche.agent.deadline import within
@@ -22,6 +23,11 @@ TICK_SECONDS = 0.1
 LATE_SECONDS = 0.5
 """A tick that comes so late says that this process stood still: what it thinks of others proves nothing."""
 SLOW_QUIET_SECONDS = 1.5
+LEAN_SECONDS = 3.0
+LEAN_SHARE, LEAN_LEAST = 0.25, 256 << 10
+"""So long less than this share of the best half second, or fewer bytes per second than this, is too little to believe
+that whoever sends it does what it can.
+"""
 
 
 class Parent(Source):
@@ -141,6 +147,7 @@ class Parents:
         self._parents: dict[str, Parent] = {}
         self.quiet_until = 0.0
         """Until then nobody is called slow: rates have not settled."""
+        self._lately: deque[tuple[float, int]] = deque()
         self.be_quiet()
 
     def __repr__(self) -> str:
@@ -166,6 +173,23 @@ class Parents:
         """Something changed that rates must settle after."""
         self.quiet_until = asyncio.get_running_loop().time() + SLOW_QUIET_SECONDS
 
+    @property
+    def is_lean(self) -> bool:
+        """Has too little come for `LEAN_SECONDS`, whatever anybody says about it?"""
+        if not self._lately:
+            return False
+        (begun, before), (now, total) = self._lately[0], self._lately[-1]
+        least = max(LEAN_SHARE * self.meter.best, LEAN_LEAST)
+        return now - begun >= LEAN_SECONDS and total - before < least * (now - begun)
+
+    def look(self, now: float, *, forgive: bool) -> None:
+        """See how much has come."""
+        if forgive:
+            self._lately.clear()
+        self._lately.append((now, self.meter.total))
+        while len(self._lately) > 1 and self._lately[1][0] <= now - LEAN_SECONDS:
+            self._lately.popleft()
+
     async def run(self) -> None:
         """Judge them until cancelled."""
         loop = asyncio.get_running_loop()
@@ -175,6 +199,7 @@ class Parents:
             now = loop.time()
             forgive = now - last > TICK_SECONDS + LATE_SECONDS
             last = now
+            self.look(now, forgive=forgive)
             for parent in list(self._parents.values()):
                 parent.tick(now, forgive=forgive)
 

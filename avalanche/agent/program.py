@@ -9,7 +9,8 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Optional
 
 from avalanche import __version__
@@ -20,9 +21,11 @@ from avalanche.agent.done import FLUSH_SECONDS, outcome, post_done
 from avalanche.agent.events import Events
 from avalanche.agent.feed import Feed
 from avalanche.agent.frontend import Frontend
+from avalanche.agent.keeper import CRASHED
+from avalanche.agent.log import open_log
 from avalanche.agent.preparation import Plan, Preparation, StageFailed
 from avalanche.agent.progress import Progress
-from avalanche.agent.rundir import RunDirectory
+from avalanche.agent.rundir import AlreadyRunning, RunDirectory
 from avalanche.agent.settings import Settings, load_settings
 from avalanche.errors import AvalancheError
 from avalanche.messages import DONE_STATUSES
@@ -32,7 +35,36 @@ CLOCK_TOLERANCE = 300.0
 LAST_SECONDS = 60.0
 """So long an agent that failed tries to tell the frontend why."""
 
+_USAGE = "agent.pyz agent --run RUN [--listener DESCRIPTOR] [--again REASON]"
 log = logging.getLogger(__name__)
+
+
+def main(words: Sequence[str]) -> int:
+    """Run ``agent``, as a keeper starts it; return its status: 0 after *done* or SIGTERM, 1 failed, 2 wrong usage."""
+    options = dict(zip(words[1::2], words[2::2]))
+    listener = options.get("--listener")
+    if len(words) != 1 + 2 * len(options) or not {"--run"} <= set(options) <= {"--run", "--listener", "--again"}:
+        print(f"usage: {_USAGE}", file=sys.stderr)
+        return 2
+    run = RunDirectory(Path(options["--run"]))
+    open_log(run.log)
+
+    async def work() -> int:
+        descriptor = None if listener is None else int(listener)
+        return await Agent(run, listener=descriptor, again=options.get("--again", "")).work()
+
+    try:
+        return asyncio.run(work())
+    except AlreadyRunning as error:
+        log.error("%s", error)
+    except AvalancheError as error:
+        log.error("%s", error)
+        run.say_failed(str(error))
+    except Exception as error:
+        log.exception("the agent crashed")
+        run.say_failed(f"the agent crashed ({type(error).__name__}: {error}); see {run.log}")
+        return CRASHED
+    return 1
 
 
 class Agent:

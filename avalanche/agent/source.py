@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Callable, Optional
 from urllib.parse import quote
 
@@ -152,27 +151,47 @@ class _Counted(Sink):
         self._transfer.received(count)
 
 
-@dataclass
 class Load:
-    """What a source is being asked for.
+    """What a source is being asked for."""
 
-    Attributes:
-        count: items.
-        waited_for: those of them that an installer waits for, here or on a host that fetches from this one.
-        ahead: bytes of the others that are missing.
-    """
+    def __init__(self) -> None:
+        self._transfers: dict[Transfer, None] = {}
+        self._ahead: Optional[int] = None
 
-    count: int = 0
-    waited_for: int = 0
-    ahead: int = 0
+    def __repr__(self) -> str:
+        return f"<Load {self.count}, {self.waited_for} waited for, {self.ahead} bytes ahead>"
+
+    @property
+    def count(self) -> int:
+        """Items."""
+        return len(self._transfers)
+
+    @property
+    def waited_for(self) -> int:
+        """Those of them that an installer waits for, here or on a host that fetches from this one."""
+        return sum(transfer.item.is_waited_for for transfer in self._transfers)
+
+    @property
+    def ahead(self) -> int:
+        """Bytes of the others that were missing at the last `look`."""
+        if self._ahead is None:
+            self._ahead = sum(transfer.left for transfer in self._transfers if not transfer.item.is_waited_for)
+        return self._ahead
+
+    def look(self) -> None:
+        """Bytes have come meanwhile."""
+        self._ahead = None
 
     def add(self, transfer: Transfer) -> None:
         """One item more."""
-        self.count += 1
-        if transfer.item.is_demanded or transfer.item.is_hurried:
-            self.waited_for += 1
-        else:
-            self.ahead += transfer.left
+        if self._ahead is not None and not transfer.item.is_waited_for:
+            self._ahead += transfer.left
+        self._transfers[transfer] = None
+
+    def remove(self, transfer: Transfer) -> None:
+        """One item less."""
+        del self._transfers[transfer]
+        self._ahead = None
 
 
 class Route:

@@ -434,8 +434,8 @@ class Swarm(Route):
         if oldest is None:
             return
         sha256 = oldest.item.entry.sha256
-        is_time = now - oldest.transfer.heard >= STARVED_SECONDS and now - self._starved.get(sha256, -9.0) >= 1.0
-        if is_time and self._given.get(sha256) == FRONTEND:
+        is_hungry = self._parents.is_lean or now - oldest.transfer.heard >= STARVED_SECONDS
+        if is_hungry and now - self._starved.get(sha256, -9.0) >= 1.0 and self._given.get(sha256) == FRONTEND:
             self._starved[sha256] = now
             self.blame(FRONTEND, "starved", sha256)
 

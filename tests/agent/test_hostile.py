@@ -233,6 +233,77 @@ async def test_hashes_of_a_piece_are_checked_once_a_request(folder: Path, monkey
     await end.close()
 
 
+# --- parents that send right bytes, and few of them, and say that all is well ---
+
+
+class Dripping:
+    """A parent whose bytes come at a pace, on a clock that the test moves; each heartbeat says what it likes."""
+
+    def __init__(self, folder: Path, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
+        self.end = ChildEnd(folder / "cache", {"a": data, "b": data[::-1]})
+        self.end.parents.count = self.end.parents.meter.count
+        self._data = data
+        self._sent = 0
+
+    async def open(self) -> None:
+        await self.end.open()
+        self.end.fetch(0)
+        await asyncio.sleep(0)
+
+    def drip(self, seconds: float, rate: int, *, backlog: int = 0, more: int = 0) -> None:
+        """``rate`` bytes a second come, and heartbeats that claim ``more`` of the object than was sent."""
+        for _ in range(round(10 * seconds)):
+            self.now += 0.1
+            for start in range(self._sent, self._sent + rate // 10, 4096):
+                part = self._data[start : min(start + 4096, self._sent + rate // 10)]
+                self.end.hear(frames.data_head(1, start, len(part)) + part)
+            self._sent += rate // 10
+            self.end.hear(frames.heartbeat(backlog, rate, rate, [(1, self._sent + more)]))
+            self.end.parents.look(self.now, forgive=False)
+            self.end.link.tick(self.now, forgive=False)
+
+
+@pytest.mark.parametrize(("more", "why"), [(0, "starved"), (1 << 20, "slow")])
+async def test_what_comes_is_believed_and_not_what_a_slow_parent_says(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, more: int, why: str
+) -> None:
+    parent = Dripping(folder, blob(8 << 20), monkeypatch)
+    await parent.open()
+    parent.drip(2.0, 2_048_000)
+    parent.drip(2.0, 204_800, backlog=more, more=more)
+    assert parent.end.blames == [], "a moment is no proof"
+    parent.drip(4.0, 204_800, backlog=more, more=more)
+    sha256 = parent.end.items[0].entry.sha256 if why == "starved" else None
+    assert set(parent.end.blames) == {(why, sha256)}
+    assert 2 <= len(parent.end.blames) <= 4
+    await parent.end.close()
+
+
+async def test_who_never_gave_more_than_a_trickle_is_named_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = Dripping(folder, blob(8 << 20), monkeypatch)
+    await parent.open()
+    parent.drip(5.0, 81_920)
+    assert {why for why, _ in parent.end.blames} == {"starved"}
+    await parent.end.close()
+
+
+async def test_a_pace_that_is_kept_and_a_pause_of_this_host_itself_are_nobodys_fault(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = Dripping(folder, blob(16 << 20), monkeypatch)
+    await parent.open()
+    parent.drip(3.0, 2_048_000)
+    parent.drip(8.0, 819_200)
+    parent.now += 60
+    parent.end.parents.look(parent.now, forgive=True)
+    parent.end.link.tick(parent.now, forgive=True)
+    parent.drip(2.0, 204_800)
+    assert parent.end.blames == []
+    await parent.end.close()
+
+
 # --- children that cost a parent its memory, its processor, or its room ---
 
 

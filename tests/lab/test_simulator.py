@@ -149,6 +149,28 @@ def test_who_keeps_bytes_back_is_left(lies: bool, most: float) -> None:
     assert sim.run().ratio(besides=[VICTIM]) <= most
 
 
+@pytest.mark.parametrize("hides", [False, True])
+@pytest.mark.parametrize(("when", "share", "most"), [(16.0, 0.05, 1.15), (16.0, 0.2, 1.15), (0.0, 0.02, 1.4)])
+def test_who_sends_a_trickle_and_says_that_there_is_no_more_is_found_and_named(
+    hides: bool, when: float, share: float, most: float
+) -> None:
+    sim = large()
+    sim.drag(VICTIM, when, share, hides=hides)
+    outcome = sim.run()
+    assert outcome.ratio(besides=[VICTIM]) <= most
+    assert (VICTIM, "slow") in {(report.host, report.status) for report in outcome.reports}
+
+
+def test_a_frontend_that_becomes_slow_makes_nobody_look_slow() -> None:
+    sim = large()
+    sim.at(10.0, lambda: setattr(sim.frontend, "up", 0.15 * sim.frontend.up))
+    for number in range(8, 16):
+        sim.start_late(f"compute-0-{number}", 20.0 + number)
+    outcome = sim.run(until=400.0)
+    assert None not in outcome.seconds.values()
+    assert outcome.reports == ()
+
+
 def test_a_restarted_tracker_costs_a_moment_and_no_copy() -> None:
     sim = large()
     sim.restart_tracker(16.0, 5.0)
@@ -235,7 +257,7 @@ def test_many_liars_do_not_keep_the_last_host_for_ever() -> None:
     assert None not in outcome.seconds.values()
 
 
-FAULTS = ("kill", "stop", "slow", "slow link", "corrupt", "withhold", "lie", "late", "leave", "less")
+FAULTS = ("kill", "stop", "slow", "slow link", "corrupt", "withhold", "lie", "drag", "hide", "late", "leave", "less")
 
 
 def afflict(sim: Simulation, name: str, fault: str, when: float) -> None:
@@ -248,6 +270,8 @@ def afflict(sim: Simulation, name: str, fault: str, when: float) -> None:
         "corrupt": lambda: sim.corrupt(name, when),
         "withhold": lambda: sim.withhold(name, when, lies=False),
         "lie": lambda: sim.withhold(name, when),
+        "drag": lambda: sim.drag(name, when, 0.1),
+        "hide": lambda: sim.drag(name, when, 0.1, hides=True),
         "late": lambda: sim.start_late(name, when),
         "leave": lambda: sim.leave(name, after=when / 4),
         "less": lambda: sim.want(name, things[:: 1 + int(when) % 3]),

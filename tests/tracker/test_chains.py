@@ -228,6 +228,58 @@ def test_a_parent_that_says_it_has_the_object_is_not_excused(cluster: Cluster) -
     assert starve(cluster, "cd", growing="b")["c"] == "a"
 
 
+def drip(cluster: Cluster, paces: dict[str, int], children: str) -> set[str]:
+    """Hosts say what they receive in a second, and ``children`` that it is too little; return who is found slow."""
+    reports = []
+    for second in range(1, 7):
+        cluster.now += 1.0
+        for name, pace in paces.items():
+            parent = FRONTEND if name == "a" else f"{chr(ord(name) - 1)}-1"
+            blames = (Blame(parent, "starved", "x"),) if name in children else ()
+            cluster.say(name, blames=blames, received=10_000 + second * pace)
+        reports += cluster.chains.reports()
+    return {report.host for report in reports if report.status == "slow"}
+
+
+@pytest.fixture
+def chain(cluster: Cluster) -> Cluster:
+    """Eight hosts in a line; x is on its way to all of them."""
+    cluster.join(*"abcdefgh")
+    for name in "abcdefgh":
+        cluster.ask(name)
+    cluster.wait(4.0, *"abcdefgh")
+    return cluster
+
+
+def test_who_has_the_object_and_sends_a_trickle_is_found_slow(chain: Cluster) -> None:
+    chain.say("d", done=("x",))
+    chain.wait(4.0, *"abcdefgh")
+    found = drip(chain, {**dict.fromkeys("abcd", 1000), **dict.fromkeys("efgh", 50)}, "efgh")
+    assert found == {"d", "e"}, "which end it is, nobody knows yet; those behind are innocent"
+
+
+def test_who_sends_a_trickle_and_hides_that_it_has_more_is_found_by_what_is_ahead_of_it(chain: Cluster) -> None:
+    found = drip(chain, {**dict.fromkeys("abc", 1000), **dict.fromkeys("defgh", 50)}, "efgh")
+    assert found == {"d", "e"}
+
+
+def test_who_sends_a_trickle_and_blames_its_parent_is_in_doubt_together_with_it(chain: Cluster) -> None:
+    for name in "abc":
+        chain.say(name, done=("x",))
+    chain.wait(4.0, *"abcdefgh")
+    found = drip(chain, {**dict.fromkeys("abc", 1000), **dict.fromkeys("defgh", 50)}, "defgh")
+    assert found == {"c", "d"}
+
+
+def test_a_trickle_that_comes_to_all_is_nobodys_fault(chain: Cluster) -> None:
+    assert drip(chain, dict.fromkeys("abcdefgh", 50), "abcdefgh") == set()
+    assert drip(chain, dict.fromkeys("abcdefgh", 50), "cfh") == set(), "some had never more, and do not complain"
+
+
+def test_a_parent_that_gets_much_more_than_its_child_is_busy_with_other_objects(chain: Cluster) -> None:
+    assert drip(chain, {**dict.fromkeys("abcd", 1000), **dict.fromkeys("efgh", 50)}, "efgh") == set()
+
+
 def test_a_slow_edge_puts_its_ends_behind_the_others(cluster: Cluster) -> None:
     cluster.join(*"abcdefgh")
     for name in "abcdefgh":

@@ -59,3 +59,25 @@ def test_who_complains_is_believed_but_not_for_long_after_it_was_helped() -> Non
     assert not starvation.is_believed("c", 6.0, after_help=10.0)
     starvation.complain("c", "x", "q", 14.0)
     assert starvation.is_believed("c", 14.0, after_help=10.0)
+
+
+def test_a_complaint_outlives_its_object_when_it_is_repeated_about_the_next_one() -> None:
+    starvation = Starvation(0.9)
+    starvation.complain("c", "x", "p", 0.0)
+    starvation.complain("c", "x", "p", 1.0)
+    starvation.meet("c", "x")
+    assert ripe(starvation, 1.0) == [], "what it waited for has come"
+    starvation.complain("c", "y", "p", 1.5)
+    assert list(starvation.ripe(1.5)) == [("c", "y", "p")]
+
+
+def test_complaints_about_two_parents_do_not_hide_each_other() -> None:
+    starvation = Starvation(0.9)
+    for now in (0.0, 1.0):
+        starvation.complain("c", "x", "p", now)
+        starvation.complain("c", "y", "q", now)
+    assert list(starvation.ripe(1.0)) == [("c", "x", "p"), ("c", "y", "q")]
+    starvation.settle("c", "x")
+    assert list(starvation.ripe(1.0)) == [("c", "y", "q")]
+    starvation.forget("q")
+    assert repr(starvation) == "<Starvation 0 complaints>"
