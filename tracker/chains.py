@@ -25,6 +25,10 @@ FORGOTTEN_KEPT = 10_000
 """Peers that fell silent and are remembered, so that they cannot take their old places when they come back."""
 
 
+_Choose = Callable[[ObjectId, PeerId | None], PeerId | None]
+"""Takes an object and a peer that it shall not come from, and returns a parent or WAIT."""
+
+
 class PeerReplaced(Exception):  # a fact about the asker, which must stop; not a failure
     """A newer start of the same host has taken this one's place."""
 
@@ -65,6 +69,20 @@ class _Member:
     grew: float = float("-inf")
     moves: dict[ObjectId, PeerId] = field(default_factory=dict)
     waits: set[ObjectId] = field(default_factory=set)
+
+
+class _Drawn:
+    """Peers in an order of their own, drawn from an iterator as far as somebody looks, and as often as it is looked."""
+
+    def __init__(self, peers: Iterator[PeerId]) -> None:
+        self._peers: list[PeerId] = []
+        self._rest = peers
+
+    def __iter__(self) -> Iterator[PeerId]:
+        yield from self._peers
+        for peer in self._rest:
+            self._peers.append(peer)
+            yield peer
 
 
 class Chains:
@@ -156,7 +174,8 @@ class Chains:
             self._forgotten.pop(peer.id, None)
             self._send_to_end(member, now)
         self.advance(now)
-        give = tuple(self._give(member, ask, now) for ask in lookup.asks)
+        choose = self._chooser(member, now)
+        give = tuple([self._give(member, ask, choose, now) for ask in lookup.asks])
         moves, member.moves = tuple(member.moves.items()), {}
         member.next = self._next(member, chance)
         return Answer(give, moves, member.next, self._line.place(peer.id))
@@ -177,8 +196,7 @@ class Chains:
         self._judge(now)
         self._find_starvers(now)
         for member in [member for member in self._members.values() if member.waits]:
-            for thing in list(member.waits):
-                self._move(member, thing, now)
+            self._move(member, list(member.waits), now)
 
     def _forget_the_silent(self, now: float) -> None:
         for member in [m for m in self._members.values() if now - m.seen > 3 * m.next + 3]:
@@ -333,7 +351,7 @@ class Chains:
             if not self._is_excused(parent, thing, now):
                 self._starvation.help(child, thing, now)
                 self._leave(self._members[child], parent, now)
-                self._move(self._members[child], thing, now)
+                self._move(self._members[child], [thing], now)
 
     def _leave(self, child: _Member, parent: PeerId, now: float) -> None:
         """``child`` got nothing from ``parent``, which should have had it."""
@@ -365,30 +383,31 @@ class Chains:
         """Move every child of ``parent`` elsewhere."""
         pairs = [(thing, child) for thing, children in self._flow.children(parent).items() for child in children]
         for thing, child in pairs:
-            self._move(self._members[child], thing, now, avoid=parent)
+            self._move(self._members[child], [thing], now, avoid=parent)
 
     def _send_to_end(self, member: _Member, now: float) -> None:
         """Who lost a child, or is slow, goes behind the others; what it fetches and who fetched from it is moved."""
         peer = member.peer.id
         self._line.send_to_end(peer, rank=self._standing.rank(peer), now=now)
         self._empty(peer, now)
-        for thing in list(self._flow.fetches(peer)):
-            self._move(member, thing, now)
+        self._move(member, list(self._flow.fetches(peer)), now)
 
-    def _move(self, member: _Member, thing: ObjectId, now: float, avoid: PeerId | None = None) -> None:
-        """Give ``member`` the parent for ``thing`` that it would get if it asked now; it hears of it at its next
+    def _move(self, member: _Member, things: list[ObjectId], now: float, avoid: PeerId | None = None) -> None:
+        """Give ``member`` the parents for ``things`` that it would get if it asked now; it hears of them at its next
         lookup.
         """
-        fetch = self._flow.fetch_of(member.peer.id, thing)
-        assert fetch is not None
-        parent = self._choose(member, thing, now, avoid)
-        if parent is None or parent == fetch.parent:  # None is WAIT
-            return
-        if fetch.parent is not WAIT:
-            member.moved = now
-        self._flow.fetch(member.peer.id, thing, parent, fetch.left, fetch.since)
-        member.waits.discard(thing)
-        member.moves[thing] = parent
+        choose = self._chooser(member, now)
+        for thing in things:
+            fetch = self._flow.fetch_of(member.peer.id, thing)
+            assert fetch is not None
+            parent = choose(thing, avoid)
+            if parent is WAIT or parent == fetch.parent:
+                continue
+            if fetch.parent is not WAIT:
+                member.moved = now
+            self._flow.fetch(member.peer.id, thing, parent, fetch.left, fetch.since)
+            member.waits.discard(thing)
+            member.moves[thing] = parent
 
     def _next(self, member: _Member, chance: float) -> float:
         shortest, longest = self.policy.next_range
@@ -399,41 +418,51 @@ class Chains:
 
     # --- choosing ---
 
-    def _give(self, member: _Member, ask: Ask, now: float) -> PeerId | None:
-        peer = member.peer.id
-        self._settle(member, ask.thing)
+    def _give(self, member: _Member, ask: Ask, choose: _Choose, now: float) -> PeerId | None:
+        peer, since = member.peer.id, now
         earlier = self._flow.fetch_of(peer, ask.thing)
-        since = now if earlier is None else earlier.since
-        self._flow.fetch(peer, ask.thing, WAIT, ask.left, since)
-        parent = self._choose(member, ask.thing, now, ask.avoid)
+        if earlier is not None:
+            since = earlier.since
+            self._settle(member, ask.thing)
+        parent = choose(ask.thing, ask.avoid)
+        self._flow.fetch(peer, ask.thing, parent, ask.left, since)
         if parent is WAIT:
             member.waits.add(ask.thing)
-        else:
-            self._flow.fetch(peer, ask.thing, parent, ask.left, since)
         return parent
 
-    def _choose(self, member: _Member, thing: ObjectId, now: float, avoid: PeerId | None) -> PeerId | None:
-        """The parent: the nearest one ahead of ``member`` that has, fetches or will fetch ``thing``; WAIT; FRONTEND."""
+    def _chooser(self, member: _Member, now: float) -> _Choose:
+        """How ``member``'s parents are chosen now: the nearest one ahead of it that has, fetches or will fetch the
+        object; WAIT; FRONTEND. Who may serve it at all is found out once, so line and standing must not change while
+        it is used.
+        """
         peer = member.peer.id
         if self._is_settling(now) or (now - member.entered < self.policy.cohort and self._line.is_at_seam(peer)):
-            return WAIT
-        below, rank = self._flow.descendants(peer, thing), self._standing.rank(peer)
+            return lambda thing, avoid: WAIT
+        rank = self._standing.rank(peer)
 
-        def is_fit(other: PeerId) -> bool:
-            serves = self._standing.rank(other) == HEALTHY or (
-                rank != HEALTHY and self._standing.rank(other) == SUSPECT
-            )
-            return serves and other != avoid and other not in below and self._standing.may_serve(other, peer, now)
+        def serves(other: PeerId) -> bool:
+            other_rank = self._standing.rank(other)
+            fits = other_rank == HEALTHY or (rank != HEALTHY and other_rank == SUSPECT)
+            return fits and self._standing.may_serve(other, peer, now)
 
-        ahead = (other for other in self._line.ahead(peer) if self._will_have(other, thing) and is_fit(other))
-        found = self._idlest(ahead, peer) if rank == SLOW else next(ahead, None)
-        # Who stands behind may come to depend on this one, unless the object reaches it another way.
-        behind = (other for other in self._line.behind(peer) if self._flow.is_fed(other, thing) and is_fit(other))
-        return found or next(behind, FRONTEND)
+        ahead = _Drawn(filter(serves, self._line.ahead(peer)))
+        behind = _Drawn(filter(serves, self._line.behind(peer)))
+
+        def choose(thing: ObjectId, avoid: PeerId | None) -> PeerId | None:
+            below = self._flow.descendants(peer, thing)
+            near = (other for other in ahead if other != avoid and other not in below and self._will_have(other, thing))
+            found = self._idlest(near, peer) if rank == SLOW else next(near, None)
+            if found is not None or not self._flow.reaches_anybody(thing):
+                return found or FRONTEND
+            # Who stands behind may come to depend on this one, unless the object reaches it another way.
+            far = (other for other in behind if other != avoid and other not in below)
+            return next((other for other in far if self._flow.is_fed(other, thing)), FRONTEND)
+
+        return choose
 
     def _will_have(self, peer: PeerId, thing: ObjectId) -> bool:
         member = self._members[peer]
-        return self._flow.asked(peer, thing) or (member.state == "fetching" and thing in member.wants)
+        return (thing in member.wants and member.state == "fetching") or self._flow.asked(peer, thing)
 
     def _is_settling(self, now: float) -> bool:
         """Whether the tracker was restarted just now, and does not know yet who holds what."""

@@ -5,7 +5,6 @@ Everything is derived where it changes, so that no counter can leak: a peer that
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
 PeerId = str
@@ -16,6 +15,9 @@ FRONTEND: PeerId = "frontend"
 
 HOLDERS_KEPT = 64
 """Holders of an object that are remembered per rack, the latest ones: memory is bounded whatever the cluster's size."""
+
+
+_NOBODY: frozenset[PeerId] = frozenset()
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ class Flow:
 
     def __init__(self) -> None:
         self._nodes: dict[PeerId, _Node] = {}
-        self._holders: dict[tuple[ObjectId, str], dict[PeerId, None]] = {}
+        self._holders: dict[ObjectId, dict[str, dict[PeerId, None]]] = {}
         self._served: dict[PeerId, _Served] = {}
 
     def __repr__(self) -> str:
@@ -81,17 +83,22 @@ class Flow:
 
     def fetch(self, peer: PeerId, thing: ObjectId, parent: PeerId | None, left: int, since: float) -> None:
         """``peer`` fetches ``thing`` from ``parent`` from now on; it asked for it at ``since``."""
-        self.drop(peer, thing)
-        self._nodes[peer].fetches[thing] = Fetch(parent, left, since)
+        node = self._nodes[peer]
+        if thing in node.fetches or thing in node.holds:
+            self.drop(peer, thing)
+        node.fetches[thing] = Fetch(parent, left, since)
         if parent is not None:
-            self._served.setdefault(parent, _Served()).add(peer, thing)
+            served = self._served.get(parent)
+            if served is None:
+                served = self._served[parent] = _Served()
+            served.add(peer, thing)
 
     def hold(self, peer: PeerId, thing: ObjectId, now: float) -> None:
         """``peer`` has the whole of ``thing``."""
         self.drop(peer, thing)
         node = self._nodes[peer]
         node.holds[thing] = now
-        holders = self._holders.setdefault((thing, node.rack), {})
+        holders = self._holders.setdefault(thing, {}).setdefault(node.rack, {})
         holders[peer] = None
         if len(holders) > HOLDERS_KEPT:
             self.drop(next(iter(holders)), thing)
@@ -104,10 +111,12 @@ class Flow:
             del node.fetches[thing]
         elif thing in node.holds:
             del node.holds[thing]
-            holders = self._holders[thing, node.rack]
-            del holders[peer]
-            if not holders:
-                del self._holders[thing, node.rack]
+            racks = self._holders[thing]
+            del racks[node.rack][peer]
+            if not racks[node.rack]:
+                del racks[node.rack]
+            if not racks:
+                del self._holders[thing]
 
     def _cut(self, peer: PeerId, thing: ObjectId) -> None:
         """Take away the edge to the parent, and its load."""
@@ -143,7 +152,12 @@ class Flow:
 
     def asked(self, peer: PeerId, thing: ObjectId) -> bool:
         """Whether ``peer`` fetches or holds ``thing``."""
-        return self.fetch_of(peer, thing) is not None or self.holds(peer, thing)
+        node = self._nodes.get(peer)
+        return node is not None and (thing in node.fetches or thing in node.holds)
+
+    def reaches_anybody(self, thing: ObjectId) -> bool:
+        """Whether ``thing`` reaches at least one peer: somebody holds it, or fetches it from the frontend."""
+        return thing in self._holders or self.has_child(FRONTEND, thing)
 
     def is_fed(self, peer: PeerId, thing: ObjectId) -> bool:
         """Whether ``thing`` reaches ``peer``: it holds it, or the way up from parent to parent ends at one who does."""
@@ -165,7 +179,8 @@ class Flow:
 
     def has_child(self, parent: PeerId, thing: ObjectId) -> bool:
         """Whether anybody fetches ``thing`` from ``parent``."""
-        return thing in self.children(parent)
+        served = self._served.get(parent)
+        return served is not None and thing in served.children
 
     def children_served(self, parent: PeerId) -> set[PeerId]:
         """The distinct children of ``parent``."""
@@ -175,10 +190,13 @@ class Flow:
     def descendants(self, peer: PeerId, thing: ObjectId) -> set[PeerId]:
         """Those who get ``thing`` through ``peer``: its children, theirs, and so on; never to be its parents."""
         found: set[PeerId] = set()
-        waiting = deque([peer])
+        if not self.has_child(peer, thing):
+            return found
+        waiting = [peer]
         while waiting:
-            for child in self.children(waiting.popleft()).get(thing, ()):
-                if child not in found:
-                    found.add(child)
-                    waiting.append(child)
+            served = self._served.get(waiting.pop())
+            if served is not None:
+                fresh = served.children.get(thing, _NOBODY) - found
+                found |= fresh
+                waiting += fresh
         return found
