@@ -71,20 +71,6 @@ class _Member:
     waits: set[ObjectId] = field(default_factory=set)
 
 
-class _Drawn:
-    """Peers in an order of their own, drawn from an iterator as far as somebody looks, and as often as it is looked."""
-
-    def __init__(self, peers: Iterator[PeerId]) -> None:
-        self._peers: list[PeerId] = []
-        self._rest = peers
-
-    def __iter__(self) -> Iterator[PeerId]:
-        yield from self._peers
-        for peer in self._rest:
-            self._peers.append(peer)
-            yield peer
-
-
 class Chains:
     """Who is whose parent, for every object, among all hosts that install now."""
 
@@ -175,7 +161,7 @@ class Chains:
             self._send_to_end(member, now)
         self.advance(now)
         choose = self._chooser(member, now)
-        give = tuple([self._give(member, ask, choose, now) for ask in lookup.asks])
+        give = tuple([self._give(member, ask, choose) for ask in lookup.asks])
         moves, member.moves = tuple(member.moves.items()), {}
         member.next = self._next(member, chance)
         return Answer(give, moves, member.next, self._line.place(peer.id))
@@ -250,8 +236,9 @@ class Chains:
             self._place_again(peer, lookup.registration, now)
             for thing in lookup.registration.have:
                 self._flow.hold(peer, thing, now)
-            for thing, parent, left in lookup.registration.fetch:
-                self._register_fetch(member, thing, parent, left, now)
+                self._settle(member, thing)
+            for thing, parent, _ in lookup.registration.fetch:
+                self._register_fetch(member, thing, parent)
         for thing in lookup.done:
             self._flow.hold(peer, thing, now)
             self._settle(member, thing)
@@ -262,16 +249,17 @@ class Chains:
             if blame.parent != peer:
                 self._hear(member, blame, now)
 
-    def _register_fetch(self, member: _Member, thing: ObjectId, parent: PeerId, left: int, now: float) -> None:
+    def _register_fetch(self, member: _Member, thing: ObjectId, parent: PeerId) -> None:
         peer = member.peer.id
         if self._flow.holds(peer, thing):
             return
-        if parent == peer or parent in self._flow.descendants(peer, thing):
+        self._settle(member, thing)
+        if parent == peer or self._flow.depends(parent, peer, thing):
             # Two claims that contradict each other must not become a circle.
-            self._flow.fetch(peer, thing, WAIT, left, now)
+            self._flow.fetch(peer, thing, WAIT)
             member.waits.add(thing)
         else:
-            self._flow.fetch(peer, thing, parent, left, now)
+            self._flow.fetch(peer, thing, parent)
 
     def _place_again(self, peer: PeerId, registration: Registration, now: float) -> None:
         """After a restart the line gets its former order from its hosts' memory; at another time nobody chooses."""
@@ -298,8 +286,7 @@ class Chains:
         elif blame.why == "corrupt":
             self._hear_corrupt(child, blame, accused, now)
         elif blame.why == "starved" and blame.thing is not None:
-            fetch = self._flow.fetch_of(child.id, blame.thing)
-            if fetch is not None and fetch.parent == blame.parent:
+            if self._flow.fetches(child.id).get(blame.thing) == blame.parent:
                 self._starvation.complain(child.id, blame.thing, blame.parent, now)
         elif blame.why == "slow" and accused is not None and self._may_complain(member, blame.parent, now):
             self._standing.slow_edge(child.id, blame.parent, now)
@@ -374,8 +361,7 @@ class Chains:
         recent, held = now - 3 * self.policy.starved, self._flow.holds_since(parent, thing)
         if held is not None:
             return held > recent
-        fetch = self._flow.fetch_of(parent, thing)
-        waits = fetch is not None and fetch.parent is WAIT
+        waits = self._flow.fetches(parent).get(thing, FRONTEND) is WAIT
         starves = self._starvation.is_believed(parent, now, after_help=self.policy.patience.ban)
         return waits or starves or member.grew > recent
 
@@ -398,14 +384,13 @@ class Chains:
         """
         choose = self._chooser(member, now)
         for thing in things:
-            fetch = self._flow.fetch_of(member.peer.id, thing)
-            assert fetch is not None
+            earlier = self._flow.fetches(member.peer.id)[thing]
             parent = choose(thing, avoid)
-            if parent is WAIT or parent == fetch.parent:
+            if parent is WAIT or parent == earlier:
                 continue
-            if fetch.parent is not WAIT:
+            if earlier is not WAIT:
                 member.moved = now
-            self._flow.fetch(member.peer.id, thing, parent, fetch.left, fetch.since)
+            self._flow.fetch(member.peer.id, thing, parent)
             member.waits.discard(thing)
             member.moves[thing] = parent
 
@@ -418,14 +403,10 @@ class Chains:
 
     # --- choosing ---
 
-    def _give(self, member: _Member, ask: Ask, choose: _Choose, now: float) -> PeerId | None:
-        peer, since = member.peer.id, now
-        earlier = self._flow.fetch_of(peer, ask.thing)
-        if earlier is not None:
-            since = earlier.since
-            self._settle(member, ask.thing)
+    def _give(self, member: _Member, ask: Ask, choose: _Choose) -> PeerId | None:
+        self._settle(member, ask.thing)
         parent = choose(ask.thing, ask.avoid)
-        self._flow.fetch(peer, ask.thing, parent, ask.left, since)
+        self._flow.fetch(member.peer.id, ask.thing, parent)
         if parent is WAIT:
             member.waits.add(ask.thing)
         return parent
@@ -445,16 +426,23 @@ class Chains:
             fits = other_rank == HEALTHY or (rank != HEALTHY and other_rank == SUSPECT)
             return fits and self._standing.may_serve(other, peer, now)
 
-        ahead = _Drawn(filter(serves, self._line.ahead(peer)))
-        behind = _Drawn(filter(serves, self._line.behind(peer)))
+        def has(other: PeerId, thing: ObjectId) -> bool:
+            return self._will_have(other, thing) and not self._flow.depends(other, peer, thing)
+
+        # As a rule this is the one for all objects.
+        nearest = next(filter(serves, self._line.ahead(peer)), None)
 
         def choose(thing: ObjectId, avoid: PeerId | None) -> PeerId | None:
-            below = self._flow.descendants(peer, thing)
-            near = (other for other in ahead if other != avoid and other not in below and self._will_have(other, thing))
+            if nearest is not None and rank != SLOW and nearest != avoid and has(nearest, thing):
+                return nearest
+            ahead = filter(serves, self._line.ahead(peer))
+            near = (other for other in ahead if other != avoid and has(other, thing))
             found = self._idlest(near, peer) if rank == SLOW else next(near, None)
             if found is not None or not self._flow.reaches_anybody(thing):
                 return found or FRONTEND
             # Who stands behind may come to depend on this one, unless the object reaches it another way.
+            below = self._flow.descendants(peer, thing)
+            behind = filter(serves, self._line.behind(peer))
             far = (other for other in behind if other != avoid and other not in below)
             return next((other for other in far if self._flow.is_fed(other, thing)), FRONTEND)
 
