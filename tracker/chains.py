@@ -386,7 +386,7 @@ class Chains:
         for thing in things:
             earlier = self._flow.fetches(member.peer.id)[thing]
             parent = choose(thing, avoid)
-            if parent is WAIT or parent == earlier:
+            if parent is None or parent == earlier:  # None is WAIT
                 continue
             if earlier is not WAIT:
                 member.moved = now
