@@ -6,7 +6,7 @@ this very code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tracker.flow import FRONTEND, Flow, ObjectId, PeerId
@@ -160,8 +160,7 @@ class Chains:
             self._forgotten.pop(peer.id, None)
             self._send_to_end(member, now)
         self.advance(now)
-        choose = self._chooser(member, now)
-        give = tuple([self._give(member, ask, choose) for ask in lookup.asks])
+        give = self._give(member, lookup.asks, now)
         moves, member.moves = tuple(member.moves.items()), {}
         member.next = self._next(member, chance)
         return Answer(give, moves, member.next, self._line.place(peer.id))
@@ -361,9 +360,11 @@ class Chains:
         recent, held = now - 3 * self.policy.starved, self._flow.holds_since(parent, thing)
         if held is not None:
             return held > recent
-        waits = self._flow.fetches(parent).get(thing, FRONTEND) is WAIT
-        starves = self._starvation.is_believed(parent, now, after_help=self.policy.patience.ban)
-        return waits or starves or member.grew > recent
+        return (
+            member.grew > recent
+            or self._starvation.is_believed(parent, now, after_help=self.policy.patience.ban)
+            or self._flow.fetches(parent).get(thing, FRONTEND) is WAIT
+        )
 
     def _empty(self, parent: PeerId, now: float) -> None:
         """Move every child of ``parent`` elsewhere."""
@@ -403,13 +404,18 @@ class Chains:
 
     # --- choosing ---
 
-    def _give(self, member: _Member, ask: Ask, choose: _Choose) -> PeerId | None:
-        self._settle(member, ask.thing)
-        parent = choose(ask.thing, ask.avoid)
-        self._flow.fetch(member.peer.id, ask.thing, parent)
-        if parent is WAIT:
-            member.waits.add(ask.thing)
-        return parent
+    def _give(self, member: _Member, asks: Sequence[Ask], now: float) -> tuple[PeerId | None, ...]:
+        peer, choose = member.peer.id, self._chooser(member, now)
+        fetches, given = self._flow.fetches(peer), []
+        for ask in asks:
+            if ask.thing in fetches:
+                self._settle(member, ask.thing)
+            parent = choose(ask.thing, ask.avoid)
+            self._flow.fetch(peer, ask.thing, parent)
+            if parent is WAIT:
+                member.waits.add(ask.thing)
+            given.append(parent)
+        return tuple(given)
 
     def _chooser(self, member: _Member, now: float) -> _Choose:
         """How ``member``'s parents are chosen now: the nearest one ahead of it that has, fetches or will fetch the

@@ -59,7 +59,7 @@ class Starvation:
         for (child, thing), complaint in list(self._complaints.items()):
             if now - complaint.last > 2 * self.patience:
                 del self._complaints[child, thing]
-            elif complaint.last - complaint.first >= self.patience and now - self._verdict >= self.patience:
+            elif now - self._verdict >= self.patience and complaint.last - complaint.first >= self.patience:
                 yield child, thing, complaint.parent
 
     def help(self, child: PeerId, thing: ObjectId, now: float) -> None:
