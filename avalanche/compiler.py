@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from avalanche.attributes import Attributes
 from avalanche.commands import Standing, standing
@@ -88,6 +89,7 @@ class _Collector:
 
     def __init__(self, attributes: Attributes, release: str, effects: Effects, lax: frozenset[str]) -> None:
         self.attributes = attributes
+        self.holds = cache(lambda when: when.holds(attributes))  # most sections of an appliance share a few conditions
         self.release = release
         self.effects = effects
         self.lax = lax
@@ -121,7 +123,7 @@ class _Collector:
         self.remarks.update(reading.remarks)
         self.reads.extend(reading.reads)
         for section in reading.sections:
-            if not section.when.holds(self.attributes):
+            if not self.holds(section.when):
                 continue
             try:
                 self._add(section, file)
@@ -163,7 +165,7 @@ class _Collector:
         for part in section.parts:
             if isinstance(part, Fragment):
                 parts.append(part)
-            elif part.when.holds(self.attributes):
+            elif self.holds(part.when):
                 parts.extend(self._files(part, file))
         if parts:
             strict = file.roll not in self.lax if section.strict is None else section.strict

@@ -63,7 +63,7 @@ class Expression:
     """The text of a ``cond=``, parsed. Of names that are not ``weighed`` it asks only whether they have a value."""
 
     text: str
-    names: frozenset[str]
+    names: frozenset[str] = field(compare=False)
     weighed: frozenset[str] = field(compare=False, repr=False)
     evaluate: Evaluate = field(compare=False, repr=False)
 
@@ -123,27 +123,27 @@ def parse_when(element: Element) -> Condition:
         ConditionError: the condition cannot be understood; names file and line.
         DefinitionError: one of them holds an attribute reference.
     """
-    found = ALWAYS
     if element.attributes.keys().isdisjoint(CONDITIONS):
-        return found
-    for name in LISTS:
-        listed = element.get(name)
-        if listed is not None:
-            clause = _one_of(name, listed)
-            if not clause.values:
-                raise ConditionError(
-                    f"{name}= names no value; leave it out or list some", file=element.file, line=element.line
-                )
-            found &= Condition((clause,))
-    text = element.get("cond")
-    if text is not None:
-        found &= parse_condition(text, file=element.file, line=element.line)
-    return found
+        return ALWAYS
+    try:
+        return _when(*[element.get(name) for name in CONDITIONS])
+    except ConditionError as error:
+        raise ConditionError(error.message, file=element.file, line=element.line) from None
 
 
-@lru_cache(maxsize=1024)
+# The node files of a cluster hold few different conditions, each of them hundreds of times.
+@lru_cache(maxsize=4096)
+def _when(arch: str | None, os: str | None, release: str | None, cond: str | None) -> Condition:
+    lists = zip(LISTS, (arch, os, release), strict=True)
+    clauses = tuple(_one_of(name, listed) for name, listed in lists if listed is not None)
+    return Condition(clauses) & (ALWAYS if cond is None else _condition(cond))
+
+
 def _one_of(name: str, listed: str) -> OneOf:
-    return OneOf(name, tuple(item.strip() for item in listed.split(",") if item.strip()))
+    values = tuple(item.strip() for item in listed.split(",") if item.strip())
+    if not values:
+        raise ConditionError(f"{name}= names no value; leave it out or list some")
+    return OneOf(name, values)
 
 
 def parse_condition(text: str, *, file: str, line: int) -> Condition:
@@ -155,14 +155,16 @@ def parse_condition(text: str, *, file: str, line: int) -> Condition:
     try:
         return _condition(text)
     except ConditionError as error:
-        text = " ".join(text.split())
-        raise ConditionError(f"condition {text[:200]!r}: {error.message}", file=file, line=line) from None
+        raise ConditionError(error.message, file=file, line=line) from None
 
 
 @lru_cache(maxsize=4096)
 def _condition(text: str) -> Condition:
     text = " ".join(text.split())
-    return Condition((_parse(text),)) if text else ALWAYS
+    try:
+        return Condition((_parse(text),)) if text else ALWAYS
+    except ConditionError as error:
+        raise ConditionError(f"condition {text[:200]!r}: {error.message}") from None
 
 
 def _parse(text: str) -> Expression:
@@ -314,7 +316,12 @@ def _version(value: Value) -> tuple[int, ...] | None:
     """Read a version, with its trailing zeros dropped, so that 7 and 7.0 are equal."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    if not _VERSION.fullmatch(text := str(value)):
+    return _version_of(str(value))
+
+
+@lru_cache(maxsize=4096)
+def _version_of(text: str) -> tuple[int, ...] | None:
+    if not _VERSION.fullmatch(text):
         return None
     numbers = [int(number) for number in text.split(".")]
     while numbers and numbers[-1] == 0:

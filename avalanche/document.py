@@ -96,11 +96,17 @@ class Text:
 
 def _joined(parts: Iterable[Union[str, Reference]]) -> tuple[Union[str, Reference], ...]:
     joined: list[Union[str, Reference]] = []
+    run = ""
     for part in parts:
-        if isinstance(part, str) and joined and isinstance(joined[-1], str):
-            joined[-1] += part
-        elif part != "":
-            joined.append(part)
+        if isinstance(part, str):
+            run += part
+            continue
+        if run:
+            joined.append(run)
+            run = ""
+        joined.append(part)
+    if run:
+        joined.append(run)
     return tuple(joined)
 
 
@@ -136,11 +142,12 @@ class Element(NamedTuple):
         Raises:
             DefinitionError: an element stands in it.
         """
-        parts = tuple([item for item in self.content if not isinstance(item, Element)])
-        if len(parts) < len(self.content):
-            inner = next(item for item in self.content if isinstance(item, Element))
-            inner.fail(f"<{inner.tag}> cannot stand in <{self.tag}>, which holds text only")
-        return Text(parts)
+        parts: list[Union[str, Reference]] = []
+        for item in self.content:
+            if isinstance(item, Element):
+                item.fail(f"<{item.tag}> cannot stand in <{self.tag}>, which holds text only")
+            parts.append(item)
+        return Text(tuple(parts))
 
     def allow(self, *names: str) -> None:
         """Refuse every XML attribute that is not one of the names."""
@@ -250,14 +257,16 @@ class _Reader:
             self.lines.append(line)
             return
         # expat never splits a chunk within a line, so a reference's two marks arrive together.
-        for index, part in enumerate(_MARKED.split(data)):
-            if index % 2:
+        is_name = False
+        for part in _MARKED.split(data):
+            if is_name:
                 self.content.append(Reference(part, line))
                 self.lines.append(line)
             elif part:
                 self.content.append(part)
                 self.lines.append(line)
                 line += part.count("\n") if self.buffered else 0
+            is_name = not is_name
 
     @staticmethod
     def attribute(value: str, line: int) -> Text:

@@ -17,7 +17,7 @@ from avalanche.document import Element, parse_document
 from avalanche.effects import Effects
 from avalanche.errors import DefinitionError, NodeFileError, ProfileError
 from avalanche.expansion import Expander, Include, splice_includes
-from avalanche.nodesections import Section, deciding_names, weighed_names
+from avalanche.nodesections import Section, deciding_names
 from avalanche.nodetags import TagReader
 from avalanche.remark import Remark
 
@@ -97,16 +97,15 @@ def parse_nodefile(
             tree = splice_includes(root, include)
             expanded = expander.expand(tree)
         sections = tuple(reader.sections(expanded))
-        names = _names(sections) | expander.names
-        # What an eval says may weigh any name that the file mentions.
-        weighed = names if expander.asks else frozenset(name for part in sections for name in weighed_names(part))
+        names, weighed = deciding_names(sections)
+        names |= expander.names
         return NodeFile(
             name=name,
             file=file,
             roll=roll,
             sections=sections,
             names=names,
-            weighed=weighed,
+            weighed=names if expander.asks else weighed,  # what an eval says may weigh any name that the file mentions
             remarks=tuple(sorted({*reader.remarks, *expander.remarks})),
             asks=tree if expander.asks else None,
             library=library,
@@ -129,7 +128,7 @@ def read_sections(file: NodeFile, attributes: Attributes, effects: Effects) -> R
         sections = tuple(reader.sections(expander.expand(file.asks)))
         for section in sections:
             # Hosts that agree on the file's names share a profile, so nothing else may decide.
-            unknown = sorted(frozenset(deciding_names(section)) - file.names)
+            unknown = sorted(deciding_names((section,))[0] - file.names)
             if unknown:
                 message = (
                     f"the output of an <eval> depends on the attribute {unknown[0]}, which the node file does not "
@@ -138,10 +137,6 @@ def read_sections(file: NodeFile, attributes: Attributes, effects: Effects) -> R
                 raise NodeFileError(message, file=file.file, line=section.line)
         fresh = {*reader.remarks, *expander.remarks} - set(file.remarks)
         return Reading(sections, tuple(sorted(fresh)), tuple(expander.reads))
-
-
-def _names(sections: tuple[Section, ...]) -> frozenset[str]:
-    return frozenset(name for section in sections for name in deciding_names(section))
 
 
 def _check_root(root: Element) -> None:

@@ -5,7 +5,7 @@ Named tuples, because a compile makes thousands, in a third of the time that fro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from typing import NamedTuple
 
 from avalanche.condition import Condition
@@ -75,32 +75,15 @@ class ScriptSection(NamedTuple):
 Section = CommandSection | PackageSection | CommentSection | ScriptSection
 
 
-def deciding_names(section: Section) -> Iterator[str]:
-    """Yield the attributes that decide what a section contributes: in its conditions, or put in by the frontend."""
-    for condition in _conditions(section):
-        yield from condition.names
-    yield from _put_in(section)
-
-
-def weighed_names(section: Section) -> Iterator[str]:
-    """Yield those of the deciding names whose values decide, and not only whether there is one."""
-    for condition in _conditions(section):
-        yield from condition.weighed
-    yield from _put_in(section)
-
-
-def _conditions(section: Section) -> Iterator[Condition]:
-    yield section.when
-    if isinstance(section, ScriptSection):
-        yield from (part.when for part in section.parts if isinstance(part, FileSection))
-
-
-def _put_in(section: Section) -> Iterator[str]:
-    if isinstance(section, PackageSection):
-        yield from (reference.name for reference in section.names.references)
-    if isinstance(section, ScriptSection):
-        for part in section.parts:
-            if isinstance(part, FileSection):
-                for text in (part.name, part.owner, part.perms, part.source):
-                    if text is not None:
-                        yield from (reference.name for reference in text.references)
+def deciding_names(sections: Collection[Section]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the attributes that decide what sections contribute, in their conditions or put in by the frontend; and
+    those of them whose values decide, and not only whether there is one."""
+    scripts = [section for section in sections if isinstance(section, ScriptSection)]
+    files = [part for script in scripts for part in script.parts if isinstance(part, FileSection)]
+    texts = [section.names for section in sections if isinstance(section, PackageSection)]
+    for file in files:
+        texts += [text for text in (file.name, file.owner, file.perms, file.source) if text is not None]
+    put_in = {reference.name for text in texts if text.plain is None for reference in text.references}
+    conditions = {part.when for part in (*sections, *files)}
+    names, weighed = [when.names for when in conditions], [when.weighed for when in conditions]
+    return frozenset(put_in.union(*names)), frozenset(put_in.union(*weighed))

@@ -334,9 +334,9 @@ def _first_word(text: Text) -> tuple[str, str, Text]:
 
 def _fragment(run: Iterable[str | Reference], line: int) -> Iterator[Fragment]:
     """Make a fragment of the text between files, without the blank lines before it; none of blanks only."""
-    parts = list(Text(tuple(run)).parts)
-    if not parts or (len(parts) == 1 and isinstance(parts[0], str) and not parts[0].strip()):
+    if all(isinstance(part, str) and not part.strip() for part in run):
         return
+    parts = list(Text(tuple(run)).parts)
     if isinstance(parts[0], str):
         blank, newline, rest = parts[0].partition("\n")
         while newline and not blank.strip():

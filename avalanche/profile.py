@@ -167,7 +167,7 @@ def undefined(reference: Reference, attributes: Attributes, *, file: str) -> Und
 
 
 def _write(profile: Profile) -> Iterator[str]:
-    # The names of nodes and commands need no escapes: see NODE and sections.py.
+    # The names of nodes, commands and interpreters need no escapes: see NODE and sections.py.
     yield document.start_tag("profile", version=VERSION, root=profile.root, release=profile.release)
     for node in profile.nodes:
         yield document.start_tag("node", name=node.name, file=node.file, roll=node.roll, end="/>")
@@ -187,14 +187,9 @@ def _write(profile: Profile) -> Iterator[str]:
 
 
 def _write_script(kind: str, script: Script) -> Iterator[str]:
-    yield document.start_tag(
-        kind,
-        node=script.node,
-        line=str(script.line),
-        interpreter=script.interpreter if script.interpreter != BASH else None,
-        chroot=None if script.chroot else "false",
-        strict=None if script.strict else "false",
-    )
+    interpreter = f' interpreter="{script.interpreter}"' if script.interpreter != BASH else ""
+    chroot, strict = "" if script.chroot else ' chroot="false"', "" if script.strict else ' strict="false"'
+    yield f'<{kind} node="{script.node}" line="{script.line}"{interpreter}{chroot}{strict}>'
     for part in script.parts:
         if isinstance(part, Fragment):
             yield f'<text line="{part.line}">{_mixed(part.text)}</text>'

@@ -31,7 +31,7 @@ from avalanche.agent.swarm import (
     WINDOW_SECONDS,
 )
 from lab.simulated import Connection, Host, Outcome, Request, World
-from lab.watcher import Watcher, rate
+from lab.watcher import Watcher, note, rate
 from tracker.chains import Chains, PeerReplaced
 from tracker.flow import FRONTEND, ObjectId, PeerId
 from tracker.lookup import Answer, Ask, Blame, Lookup, Peer, Registration
@@ -95,7 +95,7 @@ class Simulation:
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         """Do ``action`` at ``when``."""
-        heapq.heappush(self._events, (max(when, self.now), next(self._count), action))
+        heapq.heappush(self._events, (when if when > self.now else self.now, next(self._count), action))
 
     def start_late(self, name: str, when: float) -> None:
         """The host begins at ``when``."""
@@ -321,8 +321,7 @@ class Simulation:
         return asks
 
     def _is_due(self, host: Host) -> bool:
-        begun = host.asked - host.asked % BATCH
-        return host.cursor < len(host.wants) and begun <= host.received + AHEAD
+        return host.cursor < len(host.wants) and host.asked - host.asked % BATCH <= host.received + AHEAD
 
     def _hear(self, host: Host, lookup: Lookup, answer: Answer) -> None:
         host.asking = False
@@ -463,9 +462,9 @@ class Simulation:
         line.on_the_way += 1
         parent.sending = True
         sent = self.now + size / parent.up
-        arrived = child.down_free = max(sent, child.down_free + size / child.down, self.now + size / child.down)
+        arrived = child.down_free = max(sent, max(child.down_free, self.now) + size / child.down)
         parent.uploaded += size
-        parent.uploaded_lately.append((sent, size))
+        note(parent.uploaded_lately, sent, size)
         self.at(sent, partial(self._sent, parent))
         self.at(arrived + self.world.latency, partial(self._receive, line, request, size))
 
@@ -477,24 +476,26 @@ class Simulation:
         line.on_the_way -= 1
         child, thing = request.child, request.thing
         if request.open and child.alive:
-            child.received_lately.append((self.now, size))
+            note(child.received_lately, self.now, size)
             if request.parent.corrupt:
                 self.lose(child, request.parent, "corrupt", thing)
             else:
                 request.last = line.fed = self.now
-                child.have[thing] = child.have.get(thing, 0) + size
+                have = child.have[thing] = child.have.get(thing, 0) + size
                 for below in child.lines.values():
                     asked = below.requests.get(thing)
                     # Who asks may have had more of it from another parent.
-                    if asked is not None and asked.sent < child.have[thing]:
+                    if asked is not None and asked.sent < have:
                         below.ready.add(thing)
                 child.received += size
                 if self._is_due(child):
                     self.look_up(child)
-                if child.have[thing] == self.objects[thing]:
+                if have == self.objects[thing]:
                     self._complete(child, request)
-                self._send(child)
-        self._send(request.parent)
+                if not child.sending:
+                    self._send(child)
+        if not request.parent.sending:
+            self._send(request.parent)
 
     def _complete(self, child: Host, request: Request) -> None:
         self._close(request)

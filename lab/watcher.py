@@ -23,8 +23,19 @@ from tracker.lookup import Blame
 if TYPE_CHECKING:
     from lab.simulator import Simulation
 
+MOMENT = 0.005
+"""Seconds."""
 WATCH_TICKS = 3
 """A simulated host looks at its parents at every third tick of a real one: it costs less, and changes little."""
+
+
+def note(lately: deque[tuple[float, int]], at: float, size: int) -> None:
+    """Remember that bytes passed, for `rate`. Those of a moment are one row: a host that relays blocks would otherwise
+    remember thousands."""
+    if lately and at - lately[-1][0] < MOMENT:
+        at, before = lately.pop()
+        size += before
+    lately.append((at, size))
 
 
 def rate(lately: deque[tuple[float, int]], now: float) -> float:

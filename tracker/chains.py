@@ -6,13 +6,13 @@ this very code.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tracker.flow import FRONTEND, Flow, ObjectId, PeerId
 from tracker.line import Line
 from tracker.lookup import WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
+from tracker.progress import Progress
 from tracker.standing import HEALTHY, SLOW, SUSPECT, Patience, Report, Standing
 from tracker.starvation import Starvation
 
@@ -24,6 +24,10 @@ PAUSE_SECONDS = 2.0
 """A longer time between two looks means that this process stood still."""
 FORGOTTEN_KEPT = 10_000
 """Peers that fell silent and are remembered, so that they cannot take their old places when they come back."""
+
+
+_Choose = Callable[[ObjectId, PeerId | None], PeerId | None]
+"""Takes an object and a peer that it shall not come from, and returns a parent or WAIT."""
 
 
 class PeerReplaced(Exception):  # a fact about the asker, which must stop; not a failure
@@ -59,12 +63,10 @@ class _Member:
     entered: float
     seen: float
     next: float
+    progress: Progress
     wants: frozenset[ObjectId] = frozenset()
     state: str = "fetching"
     moved: float = float("-inf")
-    received: int = 0
-    marks: deque[tuple[float, int]] = field(default_factory=deque)
-    """What it had received at its lookups of the last seconds."""
     moves: dict[ObjectId, PeerId] = field(default_factory=dict)
     waits: set[ObjectId] = field(default_factory=set)
 
@@ -150,14 +152,14 @@ class Chains:
             self._leave_address(member.peer)
             self._by_address.setdefault(peer.address, {})[peer.id] = None
         member.peer, member.seen, member.state = peer, now, lookup.state
-        self._note_progress(member, lookup.received, now)
+        member.progress.note(lookup.received, now)
         was_silent = self._standing.heard(peer.id)
         self._take_in(member, lookup, now)
         if was_silent or comes_back:
             self._forgotten.pop(peer.id, None)
             self._send_to_end(member, now)
         self.advance(now)
-        give = tuple(self._give(member, ask, now) for ask in lookup.asks)
+        give = self._give(member, lookup.asks, now)
         moves, member.moves = tuple(member.moves.items()), {}
         member.next = self._next(member, chance)
         return Answer(give, moves, member.next, self._line.place(peer.id))
@@ -178,8 +180,7 @@ class Chains:
         self._judge(now)
         self._find_starvers(now)
         for member in [member for member in self._members.values() if member.waits]:
-            for thing in list(member.waits):
-                self._move(member, thing, now)
+            self._move(member, list(member.waits), now)
 
     def _forget_the_silent(self, now: float) -> None:
         for member in [m for m in self._members.values() if now - m.seen > 3 * m.next + 3]:
@@ -198,7 +199,9 @@ class Chains:
             self._replaced[peer.host] = [*self._replaced.get(peer.host, [])[-7:], older]
         if self._began is None:
             self._began = now
-        member = self._members[peer.id] = _Member(peer, now, now, self.policy.next_range[1])
+        member = self._members[peer.id] = _Member(
+            peer, now, now, self.policy.next_range[1], Progress(3 * self.policy.starved)
+        )
         self._by_host[peer.host] = peer.id
         self._by_address.setdefault(peer.address, {})[peer.id] = None
         self._flow.enter(peer.id, peer.rack)
@@ -232,31 +235,34 @@ class Chains:
             member.wants = lookup.registration.wants
             self._place_again(peer, lookup.registration, now)
             for thing in lookup.registration.have:
-                self._flow.hold(peer, thing, now)
-            for thing, parent, left in lookup.registration.fetch:
-                self._register_fetch(member, thing, parent, left, now)
+                self._hold(member, thing, now)
+            for thing, parent, _ in lookup.registration.fetch:
+                self._register_fetch(member, thing, parent)
         for thing in lookup.done:
-            self._flow.hold(peer, thing, now)
-            self._starvation.meet(peer, thing)
-            self._settle(member, thing)
+            self._hold(member, thing, now)
         for thing in lookup.dropped:
             self._flow.drop(peer, thing)
-            self._starvation.settle(peer, thing)
             self._settle(member, thing)
         for blame in lookup.blames:
             if blame.parent != peer:
                 self._hear(member, blame, now)
 
-    def _register_fetch(self, member: _Member, thing: ObjectId, parent: PeerId, left: int, now: float) -> None:
+    def _hold(self, member: _Member, thing: ObjectId, now: float) -> None:
+        self._flow.hold(member.peer.id, thing, now)
+        self._starvation.meet(member.peer.id, thing)
+        self._decide_no_more(member, thing)
+
+    def _register_fetch(self, member: _Member, thing: ObjectId, parent: PeerId) -> None:
         peer = member.peer.id
         if self._flow.holds(peer, thing):
             return
-        if parent == peer or parent in self._flow.descendants(peer, thing):
+        self._settle(member, thing)
+        if parent == peer or self._flow.depends(parent, peer, thing):
             # Two claims that contradict each other must not become a circle.
-            self._flow.fetch(peer, thing, WAIT, left, now)
+            self._flow.fetch(peer, thing, WAIT)
             member.waits.add(thing)
         else:
-            self._flow.fetch(peer, thing, parent, left, now)
+            self._flow.fetch(peer, thing, parent)
 
     def _place_again(self, peer: PeerId, registration: Registration, now: float) -> None:
         """After a restart the line gets its former order from its hosts' memory; at another time nobody chooses."""
@@ -265,19 +271,12 @@ class Chains:
             self._line.return_to(peer, registration.place)
 
     def _settle(self, member: _Member, thing: ObjectId) -> None:
+        self._decide_no_more(member, thing)
+        self._starvation.settle(member.peer.id, thing)
+
+    def _decide_no_more(self, member: _Member, thing: ObjectId) -> None:
         member.moves.pop(thing, None)
         member.waits.discard(thing)
-
-    def _note_progress(self, member: _Member, received: int, now: float) -> None:
-        member.received, marks = max(member.received, received), member.marks
-        marks.append((now, member.received))
-        while len(marks) > 1 and marks[1][0] <= now - 3 * self.policy.starved:
-            marks.popleft()
-
-    def _pace(self, member: _Member, now: float) -> float:
-        """Bytes per second that a host says it received in the last seconds."""
-        at, received = member.marks[0]
-        return (member.received - received) / max(now - at, 3 * self.policy.starved)
 
     def _hear(self, member: _Member, blame: Blame, now: float) -> None:
         child, until = member.peer, now + self.policy.patience.ban
@@ -293,8 +292,7 @@ class Chains:
         elif blame.why == "corrupt":
             self._hear_corrupt(child, blame, accused, now)
         elif blame.why == "starved" and blame.thing is not None:
-            fetch = self._flow.fetch_of(child.id, blame.thing)
-            if fetch is not None and fetch.parent == blame.parent:
+            if self._flow.fetches(child.id).get(blame.thing) == blame.parent:
                 self._starvation.complain(child.id, blame.thing, blame.parent, now)
         elif blame.why == "slow" and accused is not None and self._may_complain(member, blame.parent, now):
             self._standing.slow_edge(child.id, blame.parent, now)
@@ -347,11 +345,11 @@ class Chains:
             if self._is_excused(parent, member, thing, now):
                 continue
             self._starvation.help(child, thing, now)
-            if self._pace(member, now):
+            if member.progress.pace(now):
                 self._standing.slow_edge(child, parent, now)  # right bytes, and too few: which end is it?
                 continue
             self._leave(member, parent, now)
-            self._move(member, thing, now)
+            self._move(member, [thing], now)
 
     def _leave(self, child: _Member, parent: PeerId, now: float) -> None:
         """``child`` got nothing from ``parent``, which should have had it."""
@@ -373,21 +371,22 @@ class Chains:
             return parent == FRONTEND
         if self._flow.holds(parent, thing):
             return not self._has_long_held(parent, thing, now)
-        fetch = self._flow.fetch_of(parent, thing)
-        waits = fetch is not None and fetch.parent is WAIT
-        starves = self._starvation.is_believed(parent, now, after_help=self.policy.patience.ban)
-        return waits or starves or self._is_busy(member, child, thing, now)
+        return (
+            self._flow.fetches(parent).get(thing, FRONTEND) is WAIT
+            or self._starvation.is_believed(parent, now, after_help=self.policy.patience.ban)
+            or self._is_busy(member, child, thing, now)
+        )
 
     def _is_busy(self, parent: _Member, child: _Member, thing: ObjectId, now: float) -> bool:
         """Whether ``parent`` gets much more than ``child``; or just as little, and so does everyone ahead of it.
 
         Who sends a trickle, and says that it gets no more, is found by those from whom it could have more.
         """
-        pace, most = self._pace(parent, now), 2 * self._pace(child, now)
+        pace, most = parent.progress.pace(now), 2 * child.progress.pace(now)
         if not 0 < pace <= most:
             return pace > 0
         return not any(
-            self._pace(self._members[other], now) > most or self._has_long_held(other, thing, now)
+            self._members[other].progress.pace(now) > most or self._has_long_held(other, thing, now)
             for other in self._flow.ancestors(parent.peer.id, thing)
             if other in self._members
         )
@@ -400,30 +399,30 @@ class Chains:
         """Move every child of ``parent`` elsewhere."""
         pairs = [(thing, child) for thing, children in self._flow.children(parent).items() for child in children]
         for thing, child in pairs:
-            self._move(self._members[child], thing, now, avoid=parent)
+            self._move(self._members[child], [thing], now, avoid=parent)
 
     def _send_to_end(self, member: _Member, now: float) -> None:
         """Who lost a child, or is slow, goes behind the others; what it fetches and who fetched from it is moved."""
         peer = member.peer.id
         self._line.send_to_end(peer, rank=self._standing.rank(peer), now=now)
         self._empty(peer, now)
-        for thing in list(self._flow.fetches(peer)):
-            self._move(member, thing, now)
+        self._move(member, list(self._flow.fetches(peer)), now)
 
-    def _move(self, member: _Member, thing: ObjectId, now: float, avoid: PeerId | None = None) -> None:
-        """Give ``member`` the parent for ``thing`` that it would get if it asked now; it hears of it at its next
+    def _move(self, member: _Member, things: list[ObjectId], now: float, avoid: PeerId | None = None) -> None:
+        """Give ``member`` the parents for ``things`` that it would get if it asked now; it hears of them at its next
         lookup.
         """
-        fetch = self._flow.fetch_of(member.peer.id, thing)
-        assert fetch is not None
-        parent = self._choose(member, thing, now, avoid)
-        if parent is None or parent == fetch.parent:  # None is WAIT
-            return
-        if fetch.parent is not WAIT:
-            member.moved = now
-        self._flow.fetch(member.peer.id, thing, parent, fetch.left, fetch.since)
-        member.waits.discard(thing)
-        member.moves[thing] = parent
+        choose = self._chooser(member, now)
+        for thing in things:
+            earlier = self._flow.fetches(member.peer.id)[thing]
+            parent = choose(thing, avoid)
+            if parent is None or parent == earlier:  # None is WAIT
+                continue
+            if earlier is not WAIT:
+                member.moved = now
+            self._flow.fetch(member.peer.id, thing, parent)
+            member.waits.discard(thing)
+            member.moves[thing] = parent
 
     def _next(self, member: _Member, chance: float) -> float:
         shortest, longest = self.policy.next_range
@@ -434,42 +433,59 @@ class Chains:
 
     # --- choosing ---
 
-    def _give(self, member: _Member, ask: Ask, now: float) -> PeerId | None:
-        peer = member.peer.id
-        self._settle(member, ask.thing)
-        self._starvation.settle(peer, ask.thing)
-        earlier = self._flow.fetch_of(peer, ask.thing)
-        since = now if earlier is None else earlier.since
-        self._flow.fetch(peer, ask.thing, WAIT, ask.left, since)
-        parent = self._choose(member, ask.thing, now, ask.avoid)
-        if parent is WAIT:
-            member.waits.add(ask.thing)
-        else:
-            self._flow.fetch(peer, ask.thing, parent, ask.left, since)
-        return parent
+    def _give(self, member: _Member, asks: Sequence[Ask], now: float) -> tuple[PeerId | None, ...]:
+        peer, choose = member.peer.id, self._chooser(member, now)
+        fetches, given = self._flow.fetches(peer), []
+        for ask in asks:
+            if ask.thing in fetches:
+                self._settle(member, ask.thing)
+            parent = choose(ask.thing, ask.avoid)
+            self._flow.fetch(peer, ask.thing, parent)
+            if parent is WAIT:
+                member.waits.add(ask.thing)
+            given.append(parent)
+        return tuple(given)
 
-    def _choose(self, member: _Member, thing: ObjectId, now: float, avoid: PeerId | None) -> PeerId | None:
-        """The parent: the nearest one ahead of ``member`` that has, fetches or will fetch ``thing``; WAIT; FRONTEND."""
+    def _chooser(self, member: _Member, now: float) -> _Choose:
+        """How ``member``'s parents are chosen now: the nearest one ahead of it that has, fetches or will fetch the
+        object; WAIT; FRONTEND. Who may serve it at all is found out once, so line and standing must not change while
+        it is used.
+        """
         peer = member.peer.id
         if self._is_settling(now) or (now - member.entered < self.policy.cohort and self._line.is_at_seam(peer)):
-            return WAIT
-        below, rank = self._flow.descendants(peer, thing), self._standing.rank(peer)
+            return lambda thing, avoid: WAIT
+        rank = self._standing.rank(peer)
 
-        def is_fit(other: PeerId) -> bool:
-            serves = self._standing.rank(other) == HEALTHY or (
-                rank != HEALTHY and self._standing.rank(other) == SUSPECT
-            )
-            return serves and other != avoid and other not in below and self._standing.may_serve(other, peer, now)
+        def serves(other: PeerId) -> bool:
+            other_rank = self._standing.rank(other)
+            fits = other_rank == HEALTHY or (rank != HEALTHY and other_rank == SUSPECT)
+            return fits and self._standing.may_serve(other, peer, now)
 
-        ahead = (other for other in self._line.ahead(peer) if self._will_have(other, thing) and is_fit(other))
-        found = self._idlest(ahead, peer) if rank == SLOW else next(ahead, None)
-        # Who stands behind may come to depend on this one, unless the object reaches it another way.
-        behind = (other for other in self._line.behind(peer) if self._flow.is_fed(other, thing) and is_fit(other))
-        return found or next(behind, FRONTEND)
+        def has(other: PeerId, thing: ObjectId) -> bool:
+            return self._will_have(other, thing) and not self._flow.depends(other, peer, thing)
+
+        # As a rule this is the one for all objects.
+        nearest = next(filter(serves, self._line.ahead(peer)), None)
+
+        def choose(thing: ObjectId, avoid: PeerId | None) -> PeerId | None:
+            if nearest is not None and rank != SLOW and nearest != avoid and has(nearest, thing):
+                return nearest
+            ahead = filter(serves, self._line.ahead(peer))
+            near = (other for other in ahead if other != avoid and has(other, thing))
+            found = self._idlest(near, peer) if rank == SLOW else next(near, None)
+            if found is not None or not self._flow.reaches_anybody(thing):
+                return found or FRONTEND
+            # Who stands behind may come to depend on this one, unless the object reaches it another way.
+            below = self._flow.descendants(peer, thing)
+            behind = filter(serves, self._line.behind(peer))
+            far = (other for other in behind if other != avoid and other not in below)
+            return next((other for other in far if self._flow.is_fed(other, thing)), FRONTEND)
+
+        return choose
 
     def _will_have(self, peer: PeerId, thing: ObjectId) -> bool:
         member = self._members[peer]
-        return self._flow.asked(peer, thing) or (member.state == "fetching" and thing in member.wants)
+        return (thing in member.wants and member.state == "fetching") or self._flow.asked(peer, thing)
 
     def _is_settling(self, now: float) -> bool:
         """Whether the tracker was restarted just now, and does not know yet who holds what."""

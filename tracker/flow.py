@@ -5,7 +5,6 @@ Everything is derived where it changes, so that no counter can leak: a peer that
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -19,19 +18,16 @@ HOLDERS_KEPT = 64
 """Holders of an object that are remembered per rack, the latest ones: memory is bounded whatever the cluster's size."""
 
 
-@dataclass(slots=True)
-class Fetch:
-    """A peer wants an object: from ``parent``, or from nobody yet (None); ``left`` bytes are missing."""
+_NOBODY: dict[PeerId, None] = {}
 
-    parent: PeerId | None
-    left: int
-    since: float
+# A cluster of thousands fetches millions of objects. What is kept of each stands in dictionaries of texts and numbers,
+# which the garbage collector need not look through.
 
 
 @dataclass(slots=True)
 class _Node:
     rack: str
-    fetches: dict[ObjectId, Fetch] = field(default_factory=dict)
+    fetches: dict[ObjectId, PeerId | None] = field(default_factory=dict)
     holds: dict[ObjectId, float] = field(default_factory=dict)
 
 
@@ -39,16 +35,21 @@ class _Node:
 class _Served:
     """What a parent's children still want from it. Kept for unknown parents too: children may register before them."""
 
-    children: dict[ObjectId, set[PeerId]] = field(default_factory=dict)
+    children: dict[ObjectId, dict[PeerId, None]] = field(default_factory=dict)
     edges: dict[PeerId, int] = field(default_factory=dict)
 
     def add(self, child: PeerId, thing: ObjectId) -> None:
-        self.children.setdefault(thing, set()).add(child)
+        children = self.children.get(thing)
+        if children is None:
+            self.children[thing] = {child: None}
+        else:
+            children[child] = None
         self.edges[child] = self.edges.get(child, 0) + 1
 
     def remove(self, child: PeerId, thing: ObjectId) -> None:
-        self.children[thing].remove(child)
-        if not self.children[thing]:
+        children = self.children[thing]
+        del children[child]
+        if not children:
             del self.children[thing]
         self.edges[child] -= 1
         if not self.edges[child]:
@@ -60,7 +61,7 @@ class Flow:
 
     def __init__(self) -> None:
         self._nodes: dict[PeerId, _Node] = {}
-        self._holders: dict[tuple[ObjectId, str], dict[PeerId, None]] = {}
+        self._holders: dict[ObjectId, dict[str, dict[PeerId, None]]] = {}
         self._served: dict[PeerId, _Served] = {}
 
     def __repr__(self) -> str:
@@ -80,19 +81,24 @@ class Flow:
             self.drop(peer, thing)
         del self._nodes[peer]
 
-    def fetch(self, peer: PeerId, thing: ObjectId, parent: PeerId | None, left: int, since: float) -> None:
-        """``peer`` fetches ``thing`` from ``parent`` from now on; it asked for it at ``since``."""
-        self.drop(peer, thing)
-        self._nodes[peer].fetches[thing] = Fetch(parent, left, since)
+    def fetch(self, peer: PeerId, thing: ObjectId, parent: PeerId | None) -> None:
+        """``peer`` fetches ``thing`` from ``parent`` from now on, or wants it and has none yet (None)."""
+        node = self._nodes[peer]
+        if thing in node.fetches or thing in node.holds:
+            self.drop(peer, thing)
+        node.fetches[thing] = parent
         if parent is not None:
-            self._served.setdefault(parent, _Served()).add(peer, thing)
+            served = self._served.get(parent)
+            if served is None:
+                served = self._served[parent] = _Served()
+            served.add(peer, thing)
 
     def hold(self, peer: PeerId, thing: ObjectId, now: float) -> None:
         """``peer`` has the whole of ``thing``."""
         self.drop(peer, thing)
         node = self._nodes[peer]
         node.holds[thing] = now
-        holders = self._holders.setdefault((thing, node.rack), {})
+        holders = self._holders.setdefault(thing, {}).setdefault(node.rack, {})
         holders[peer] = None
         if len(holders) > HOLDERS_KEPT:
             self.drop(next(iter(holders)), thing)
@@ -101,24 +107,24 @@ class Flow:
         """``peer`` neither has nor wants ``thing``."""
         node = self._nodes[peer]
         if thing in node.fetches:
-            self._cut(peer, thing)
-            del node.fetches[thing]
+            self._cut(peer, thing, node.fetches.pop(thing))
         elif thing in node.holds:
             del node.holds[thing]
-            holders = self._holders[thing, node.rack]
-            del holders[peer]
-            if not holders:
-                del self._holders[thing, node.rack]
+            racks = self._holders[thing]
+            del racks[node.rack][peer]
+            if not racks[node.rack]:
+                del racks[node.rack]
+            if not racks:
+                del self._holders[thing]
 
-    def _cut(self, peer: PeerId, thing: ObjectId) -> None:
+    def _cut(self, peer: PeerId, thing: ObjectId, parent: PeerId | None) -> None:
         """Take away the edge to the parent, and its load."""
-        fetch = self._nodes[peer].fetches[thing]
-        if fetch.parent is None:
+        if parent is None:
             return
-        served = self._served[fetch.parent]
+        served = self._served[parent]
         served.remove(peer, thing)
         if not served.children:
-            del self._served[fetch.parent]
+            del self._served[parent]
 
     # --- questions ---
 
@@ -134,61 +140,71 @@ class Flow:
         """When ``peer`` said that it has the whole of ``thing``, or None."""
         return self._nodes[peer].holds.get(thing) if peer in self._nodes else None
 
-    def fetch_of(self, peer: PeerId, thing: ObjectId) -> Fetch | None:
-        """How ``peer`` fetches ``thing``, or None."""
-        return self._nodes[peer].fetches.get(thing) if peer in self._nodes else None
-
-    def fetches(self, peer: PeerId) -> dict[ObjectId, Fetch]:
-        """Everything ``peer`` fetches; to be read, not changed."""
-        return self._nodes[peer].fetches
+    def fetches(self, peer: PeerId) -> dict[ObjectId, PeerId | None]:
+        """Everything ``peer`` fetches, and from whom: nobody yet (None); to be read, not changed."""
+        node = self._nodes.get(peer)
+        return {} if node is None else node.fetches
 
     def asked(self, peer: PeerId, thing: ObjectId) -> bool:
         """Whether ``peer`` fetches or holds ``thing``."""
-        return self.fetch_of(peer, thing) is not None or self.holds(peer, thing)
+        node = self._nodes.get(peer)
+        return node is not None and (thing in node.fetches or thing in node.holds)
+
+    def reaches_anybody(self, thing: ObjectId) -> bool:
+        """Whether ``thing`` reaches at least one peer: somebody holds it, or fetches it from the frontend."""
+        return thing in self._holders or self.has_child(FRONTEND, thing)
 
     def is_fed(self, peer: PeerId, thing: ObjectId) -> bool:
         """Whether ``thing`` reaches ``peer``: it holds it, or the way up from parent to parent ends at one who does."""
         passed: set[PeerId] = set()
         while not self.holds(peer, thing):
-            fetch = self.fetch_of(peer, thing)
-            if fetch is None or fetch.parent is None or peer in passed:
+            parent = self.fetches(peer).get(thing)
+            if parent is None or peer in passed:
                 return False
-            if fetch.parent == FRONTEND:
+            if parent == FRONTEND:
                 return True
             passed.add(peer)
-            peer = fetch.parent
+            peer = parent
         return True
 
     def ancestors(self, peer: PeerId, thing: ObjectId) -> Iterator[PeerId]:
         """The parent from whom ``peer`` fetches ``thing``, that one's parent, and so on."""
         passed = {peer}
-        fetch = self.fetch_of(peer, thing)
-        while fetch is not None and fetch.parent is not None and fetch.parent not in passed:
-            yield fetch.parent
-            passed.add(fetch.parent)
-            fetch = self.fetch_of(fetch.parent, thing)
+        parent = self.fetches(peer).get(thing)
+        while parent is not None and parent not in passed:
+            yield parent
+            passed.add(parent)
+            parent = self.fetches(parent).get(thing)
 
-    def children(self, parent: PeerId) -> dict[ObjectId, set[PeerId]]:
+    def children(self, parent: PeerId) -> dict[ObjectId, dict[PeerId, None]]:
         """Who fetches what from ``parent``; to be read, not changed."""
         served = self._served.get(parent)
         return {} if served is None else served.children
 
     def has_child(self, parent: PeerId, thing: ObjectId) -> bool:
         """Whether anybody fetches ``thing`` from ``parent``."""
-        return thing in self.children(parent)
+        served = self._served.get(parent)
+        return served is not None and thing in served.children
 
     def children_served(self, parent: PeerId) -> set[PeerId]:
         """The distinct children of ``parent``."""
         served = self._served.get(parent)
         return set() if served is None else set(served.edges)
 
+    def depends(self, other: PeerId, peer: PeerId, thing: ObjectId) -> bool:
+        """Whether ``other`` gets ``thing`` through ``peer``: then it must never become its parent."""
+        return thing in self.fetches(other) and other in self.descendants(peer, thing)
+
     def descendants(self, peer: PeerId, thing: ObjectId) -> set[PeerId]:
-        """Those who get ``thing`` through ``peer``: its children, theirs, and so on; never to be its parents."""
+        """Those who get ``thing`` through ``peer``: its children, theirs, and so on."""
         found: set[PeerId] = set()
-        waiting = deque([peer])
+        if not self.has_child(peer, thing):
+            return found
+        waiting = [peer]
         while waiting:
-            for child in self.children(waiting.popleft()).get(thing, ()):
-                if child not in found:
-                    found.add(child)
-                    waiting.append(child)
+            served = self._served.get(waiting.pop())
+            if served is not None:
+                fresh = served.children.get(thing, _NOBODY).keys() - found
+                found |= fresh
+                waiting += fresh
         return found

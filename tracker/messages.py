@@ -111,7 +111,7 @@ class _Reader:
     def rows(self, name: str, value: object, read: Callable[[object], _Item]) -> tuple[_Item, ...]:
         if not isinstance(value, list) or len(value) > MAXIMUM_ROWS[name]:
             raise ProtocolError(f"lookup: {name!r} is not a list of at most {MAXIMUM_ROWS[name]}")
-        return tuple(read(item) for item in value)
+        return tuple([read(item) for item in value])
 
     def thing(self, value: object) -> ObjectId:
         if not isinstance(value, str) or value not in self._registered.objects:

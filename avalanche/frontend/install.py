@@ -70,6 +70,7 @@ async def get_manifest(request: web.Request) -> web.Response:
     services, order_id = _authenticate(request)
     cluster, order = await _admitted(services, order_id, "packages")
     digest = request.match_info["digest"]
+    await services.profiles.look(cluster.rolls)
     manifest = await services.profiles.manifest(cluster, order, digest)
     if manifest is None:
         return line(404, f"no profile of {order.host} names the manifest {digest[:64]}; fetch the profile again")

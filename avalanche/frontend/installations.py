@@ -45,15 +45,15 @@ class Installations:
         """Return the document for the host of an order, which asks from ``address``.
 
         Raises:
-            UnknownHost, DefinitionError, ConfigError, RepositoryError: as ``Planner.installation``.
+            UnknownHost, DefinitionError, ConfigError, RepositoryError: as ``Planner.plan``.
         """
-        rolls = await self._profiles.rolls(cluster.rolls)
+        rolls = await self._profiles.look(cluster.rolls)
         plane = self._swarm.plane(order)
         key = (cluster.revision, rolls, order.id, order.generation, plane, order.expires, address)
         found = self._kept.get(key)
         if found is None:
-            membership = await self._swarm.membership(cluster, order, address)
-            found = await self._profiles.installation(cluster, order, plane, membership)
+            plan = await self._profiles.plan(cluster, order)
+            found = plan.document(order, plane, await self._swarm.membership(cluster, order, address, plan.closure))
             self._keep(key, found)
         else:
             self._kept.move_to_end(key)

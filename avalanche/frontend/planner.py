@@ -41,6 +41,27 @@ class Compiled:
     reads: tuple[tuple[str, Hashable], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the host of an order will install."""
+
+    attributes: Attributes
+    compiled: Compiled
+    closure: Manifest
+
+    def document(self, order: Order, plane: str, membership: Membership | None) -> bytes:
+        """Write the installation document; packages travel by ``plane``."""
+        return installation_document(
+            host=order.host,
+            generation=order.generation,
+            manifest=self.closure.digest,
+            plane=plane,
+            attributes=self.attributes,
+            body=self.compiled.body,
+            membership=membership,
+        )
+
+
 class _Recent(Generic[K, V]):
     """The values that were used last."""
 
@@ -160,37 +181,19 @@ class Planner:
             found = self._closures.put(key, solved.manifest)
         return found
 
-    def installation(self, cluster: Cluster, order: Order, plane: str, membership: Membership | None) -> bytes:
-        """Write the installation document of an order's host, whose packages travel by ``plane``.
+    def plan(self, cluster: Cluster, order: Order) -> Plan:
+        """What the host of an order will install.
 
         Raises:
             UnknownHost: it was removed.
             DefinitionError, ConfigError, RepositoryError: as ``compiled`` and ``closure``.
         """
         attributes, compiled = self.profile_of(cluster, order.host)
-        manifest = self.closure(order.generation, compiled.profile)
-        return installation_document(
-            host=order.host,
-            generation=order.generation,
-            manifest=manifest.digest,
-            plane=plane,
-            attributes=attributes,
-            body=compiled.body,
-            membership=membership,
-        )
-
-    def wanted(self, cluster: Cluster, order: Order) -> Manifest:
-        """What the order's host will fetch. Raises as ``installation``."""
-        _, compiled = self.profile_of(cluster, order.host)
-        return self.closure(order.generation, compiled.profile)
+        return Plan(attributes, compiled, self.closure(order.generation, compiled.profile))
 
     def manifest(self, cluster: Cluster, order: Order, digest: str) -> bytes | None:
-        """The manifest of this digest, when the order's host's profile names it; None otherwise.
-
-        Raises:
-            DefinitionError, ConfigError, RepositoryError: as ``installation``.
-        """
-        manifest = self.wanted(cluster, order)
+        """The manifest of this digest, when the order's host's profile names it; None otherwise. Raises as ``plan``."""
+        manifest = self.plan(cluster, order).closure
         return manifest.to_bytes() if manifest.digest == digest else None
 
     def profile_of(self, cluster: Cluster, name: str) -> tuple[Attributes, Compiled]:

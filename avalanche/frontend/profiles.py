@@ -11,16 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from avalanche.cluster import Cluster, RollEntry
-from avalanche.frontend.planner import Planner
-from avalanche.manifest import Manifest
-from avalanche.membership import Membership
+from avalanche.frontend.planner import Plan, Planner
 from avalanche.orders import Order
 
 T = TypeVar("T")
 
 
 class Profiles:
-    """Answers with installation documents and manifests. See ``Planner`` for what can go wrong."""
+    """Answers with what hosts install, as the rolls were when `look` was called last. See ``Planner`` for what can go
+    wrong."""
 
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
@@ -28,9 +27,9 @@ class Profiles:
         self._looking: asyncio.Task[Hashable] | None = None
         self._next_look: tuple[tuple[RollEntry, ...], asyncio.Task[Hashable]] | None = None
 
-    async def rolls(self, entries: tuple[RollEntry, ...]) -> Hashable:
-        """Name the content of an inventory's rolls as it was on disk not before this call. Who asks together is told
-        together.
+    async def look(self, entries: tuple[RollEntry, ...]) -> Hashable:
+        """Look at an inventory's rolls, and name their content as it was on disk not before this call. Who asks
+        together is told together.
 
         Raises:
             ConfigError, GraphError, ConditionError: the rolls cannot be read.
@@ -47,20 +46,15 @@ class Profiles:
             self._next_look = None
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._planner.look, entries)
 
-    async def installation(self, cluster: Cluster, order: Order, plane: str, membership: Membership | None) -> bytes:
-        """The installation document of an order's host, whose packages travel by ``plane``."""
-        return await self._run(self._planner.installation, cluster, order, plane, membership)
-
-    async def wanted(self, cluster: Cluster, order: Order) -> Manifest:
-        """What an order's host will fetch."""
-        return await self._run(self._planner.wanted, cluster, order)
+    async def plan(self, cluster: Cluster, order: Order) -> Plan:
+        """What an order's host will install."""
+        return await self._run(self._planner.plan, cluster, order)
 
     async def manifest(self, cluster: Cluster, order: Order, digest: str) -> bytes | None:
         """The manifest of this digest, or None when the host's profile names another."""
         return await self._run(self._planner.manifest, cluster, order, digest)
 
     async def _run(self, work: Callable[..., T], cluster: Cluster, *arguments: object) -> T:
-        await self.rolls(cluster.rolls)
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, cluster, *arguments)
 
     def close(self) -> None:

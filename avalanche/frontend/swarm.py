@@ -114,25 +114,28 @@ class Swarm:
             self._choices.popitem(last=False)
         return choice
 
-    async def membership(self, cluster: Cluster, order: Order, address: str) -> Membership | None:
-        """Admit the host of an order, which speaks from ``address``; None when it fetches from the frontend alone.
+    async def membership(self, cluster: Cluster, order: Order, address: str, closure: Manifest) -> Membership | None:
+        """Admit the host of an order, which speaks from ``address`` and wants ``closure``; None when it fetches from
+        the frontend alone.
 
         Raises:
-            UnknownHost, DefinitionError, ConfigError, RepositoryError: as ``Planner.installation``.
+            UnknownHost: it was removed.
+            RepositoryError: the generation is not there any more.
         """
         if self.plane(order) == "http":
             return None
-        await self._register(cluster, order)
+        await self._register(order, closure)
         return Membership(self._trackers, self._token(cluster, order, address), peer_key(self._key, order.id).hex())
 
     async def torrent(self, cluster: Cluster, order: Order, address: str, now: float) -> bytes:
         """The torrent with which the host of an order, which speaks from ``address``, or a client beside it, fetches.
 
         Raises:
-            UnknownHost, DefinitionError, ConfigError, RepositoryError: as ``Planner.installation``.
+            UnknownHost, DefinitionError, ConfigError, RepositoryError: as ``Planner.plan``.
         """
-        await self._register(cluster, order)
-        closure = await self._profiles.wanted(cluster, order)
+        await self._profiles.look(cluster.rolls)
+        closure = (await self._profiles.plan(cluster, order)).closure
+        await self._register(order, closure)
         if not self.torrents.covers(order.generation, closure):
             # One torrent for all that install this generation: what they want is known before they ask.
             await self._register_all(order.generation)
@@ -182,9 +185,10 @@ class Swarm:
 
         cluster, orders = await self._storage.read(find)
         orders = [order for order in orders if order.plane != "http"]
+        await self._look(cluster)
         for order in orders:
             try:
-                await self._register(cluster, order)
+                await self._register(order, (await self._profiles.plan(cluster, order)).closure)
             except AvalancheError as error:
                 log.warning("closure not registered", extra=facts(host=order.host, order=order.id, reason=error))
         await self._restore(orders)
@@ -202,8 +206,14 @@ class Swarm:
             if generation is not None and self.torrents.closures(order.generation):
                 self.torrents.make(generation)
 
-    async def _register(self, cluster: Cluster, order: Order) -> None:
-        closure = await self._profiles.wanted(cluster, order)
+    async def _look(self, cluster: Cluster) -> None:
+        """Rolls that cannot be read now are as they were at the last look; who has none yet hears so for each order."""
+        try:
+            await self._profiles.look(cluster.rolls)
+        except AvalancheError as error:
+            log.warning("rolls not read", extra=facts(reason=error))
+
+    async def _register(self, order: Order, closure: Manifest) -> None:
         generation = await self._generation(order)
         self._registrar.register(generation.manifest, closure)
 
@@ -216,11 +226,12 @@ class Swarm:
             return cluster, [each for each in orderbook.all_orders(transaction) if each.generation == generation]
 
         cluster, orders = await self._storage.read(find)
+        await self._look(cluster)
         for order in orders:
             if order.plane not in SWARMING:
                 continue
             try:
-                self.torrents.add(generation, await self._profiles.wanted(cluster, order))
+                self.torrents.add(generation, (await self._profiles.plan(cluster, order)).closure)
             except AvalancheError as error:
                 log.warning("closure not in the torrent", extra=facts(host=order.host, order=order.id, reason=error))
 

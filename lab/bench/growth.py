@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from avalanche.manifest import BLOCK
 from lab.progress import say
 from lab.simulated import World, package_sizes
 from lab.simulator import Simulation
@@ -18,7 +19,7 @@ from tracker.lookup import Answer, Lookup, Peer
 
 HOSTS = (10, 30, 100, 300, 1_000, 3_000, 10_000)
 PER_RACK = 32
-OBJECTS = package_sizes(16_000_000, 60)
+OBJECTS = package_sizes(8_000_000, 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Family:
     def world(self, hosts: int) -> World:
         """The world of so many hosts."""
         rate = self.rate_mbit * 1e6 / 8
-        return World(hosts=hosts, objects=OBJECTS, rate=rate, racks=max(1, hosts // PER_RACK))
+        return World(hosts=hosts, objects=OBJECTS, rate=rate, racks=max(1, hosts // PER_RACK), piece=BLOCK)
 
 
 FAMILIES = (Family("100 Mbit/s", 100), Family("1 Gbit/s", 1_000))

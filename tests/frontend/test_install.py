@@ -298,7 +298,7 @@ async def test_a_full_database_is_a_503_while_packages_go_on(rig: Rig, order: st
 async def test_a_fault_of_ours_is_a_500_in_one_line_and_a_traceback_in_the_log(
     rig: Rig, order: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(rig.services.profiles, "installation", None)
+    monkeypatch.setattr(rig.services.profiles, "plan", None)
     status, text = await rig.get(rig.https + "/install/profile", headers=rig.headers(order))
     assert (status, text) == (500, "the frontend failed; its log says why\n")
     assert "TypeError" in caplog.text

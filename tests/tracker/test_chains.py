@@ -333,6 +333,14 @@ def test_a_restarted_tracker_gets_the_old_chain_back(cluster: Cluster) -> None:
     assert [restarted.moves(restarted.say(name)) for name in "abc"] == [{"z": FRONTEND}, {"z": "a"}, {"z": "b"}]
 
 
+def test_who_registers_again_waits_no_longer_for_what_it_has_or_fetches(cluster: Cluster) -> None:
+    cluster.say("a", registration=Registration(EVERYTHING, 0))
+    assert cluster.ask("a", "x", "y") == [None, None]
+    cluster.say("a", registration=Registration(EVERYTHING, None, ("x",), (("y", FRONTEND, 5),)))
+    cluster.wait(3.0, "a")
+    assert cluster.moved["a"] == {}
+
+
 def test_nobody_chooses_its_place_at_another_time(cluster: Cluster) -> None:
     cluster.join("a", "b")
     cluster.wait(11.0, "a", "b")
@@ -383,9 +391,19 @@ class Anything(RuleBasedStateMachine):
             assert parent != f"{name}-1"
             self.parents[name, thing] = parent
 
-    @rule(name=names, wants=st.frozensets(things), place=st.none() | st.integers(0, 9))
-    def register(self, name: str, wants: frozenset[str], place: int | None) -> None:
-        answer = self.cluster.say(name, rack=rack_of(name), registration=Registration(wants, place))
+    @rule(
+        name=names,
+        wants=st.frozensets(things),
+        place=st.none() | st.integers(0, 9),
+        have=st.frozensets(things),
+        fetch=st.dictionaries(things, names),
+    )
+    def register(
+        self, name: str, wants: frozenset[str], place: int | None, have: frozenset[str], fetch: dict[str, str]
+    ) -> None:
+        fetched = tuple((thing, f"{other}-1", 5) for thing, other in sorted(fetch.items()))
+        said = Registration(wants, place, tuple(sorted(have)), fetched)
+        answer = self.cluster.say(name, rack=rack_of(name), registration=said)
         self.known.add(name)
         self.take(name, (), answer)
 

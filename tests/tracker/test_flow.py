@@ -22,8 +22,8 @@ def flow_of(*names: str) -> Flow:
 
 def test_a_child_is_its_parents_until_it_has_the_object() -> None:
     flow = flow_of("a", "b")
-    flow.fetch("b", "x", "a", 10, 0.0)
-    assert flow.children("a") == {"x": {"b"}}
+    flow.fetch("b", "x", "a")
+    assert flow.children("a") == {"x": {"b": None}}
     assert flow.children_served("a") == {"b"}
     flow.hold("b", "x", 1.0)
     assert flow.children("a") == {}
@@ -32,25 +32,25 @@ def test_a_child_is_its_parents_until_it_has_the_object() -> None:
 
 def test_a_new_parent_takes_the_place_of_the_old_one() -> None:
     flow = flow_of("a", "b", "c")
-    flow.fetch("c", "x", "a", 10, 0.0)
-    flow.fetch("c", "x", "b", 5, 0.0)
-    assert (flow.children("a"), flow.children("b")) == ({}, {"x": {"c"}})
+    flow.fetch("c", "x", "a")
+    flow.fetch("c", "x", "b")
+    assert (flow.children("a"), flow.children("b")) == ({}, {"x": {"c": None}})
 
 
 def test_descendants_are_followed_through_the_chain_and_through_circles() -> None:
     flow = flow_of("a", "b", "c", "d")
     for child, parent in (("b", "a"), ("c", "b"), ("a", "c")):
-        flow.fetch(child, "x", parent, 1, 0.0)
-    flow.fetch("d", "y", "a", 1, 0.0)
+        flow.fetch(child, "x", parent)
+    flow.fetch("d", "y", "a")
     assert flow.descendants("a", "x") == {"a", "b", "c"}
     assert flow.descendants("a", "y") == {"d"}
 
 
 def test_a_forgotten_parent_keeps_its_children_and_a_forgotten_child_does_not_stay() -> None:
     flow = flow_of("a", "b")
-    flow.fetch("b", "x", "a", 1, 0.0)
+    flow.fetch("b", "x", "a")
     flow.forget("a")
-    assert flow.children("a") == {"x": {"b"}}
+    assert flow.children("a") == {"x": {"b": None}}
     flow.forget("b")
     assert flow.children("a") == {}
 
@@ -91,7 +91,7 @@ class Model(RuleBasedStateMachine):
     @rule(peer=peers, thing=things, parent=st.sampled_from([*PEERS, FRONTEND, None]))
     def fetch(self, peer: str, thing: str, parent: str | None) -> None:
         if peer in self.known:
-            self.flow.fetch(peer, thing, parent, 7, 0.0)
+            self.flow.fetch(peer, thing, parent)
             self.edges[peer, thing] = parent
             self.held.discard((peer, thing))
 
@@ -109,10 +109,10 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def edges_agree(self) -> None:
         for parent in [*PEERS, FRONTEND]:
-            expected: dict[str, set[str]] = {}
+            expected: dict[str, dict[str, None]] = {}
             for (child, thing), other in self.edges.items():
                 if other == parent:
-                    expected.setdefault(thing, set()).add(child)
+                    expected.setdefault(thing, {})[child] = None
             assert self.flow.children(parent) == expected
             assert self.flow.children_served(parent) == {child for some in expected.values() for child in some}
         for peer in self.known:
