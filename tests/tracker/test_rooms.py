@@ -9,7 +9,19 @@ import pytest
 from tests import floor
 
 MODULES = sorted(f"tracker.{path.stem}" for path in (floor.ROOT / "tracker").glob("*.py") if path.stem != "__init__")
-PURE = {"announce", "chains", "flow", "line", "lookup", "messages", "pace", "standing", "starvation", "swarms"}
+PURE = {
+    "announce",
+    "chains",
+    "flow",
+    "line",
+    "lookup",
+    "messages",
+    "pace",
+    "progress",
+    "standing",
+    "starvation",
+    "swarms",
+}
 IMPURE = {"asyncio", "aiohttp", "os", "pathlib", "random", "secrets", "socket", "subprocess", "threading", "time"}
 ALLOWED = {"bencode", "errors", "log", "manifest", "news", "tokens"}
 
