@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable, Iterable
 
 import aiohttp
 import pytest
 
+from avalanche.cluster import RollEntry
+from avalanche.frontend.planner import Planner
 from avalanche.kickstart import render
 from avalanche.manifest import parse_manifest
 from avalanche.messages import MAX_BODY, Done, Event, EventBatch
@@ -293,6 +296,22 @@ async def test_a_full_database_is_a_503_while_packages_go_on(rig: Rig, order: st
         assert "database or disk is full; free space" in await answer.text()
     status, _ = await rig.get(f"{rig.http}/install/packages/{found.generation}/repodata/repomd.xml")
     assert status == 200
+
+
+async def test_the_rolls_are_looked_at_once_for_a_profile(
+    rig: Rig, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def look(planner: Planner, rolls: Iterable[RollEntry]) -> Hashable:
+        looks.append(rolls)
+        return real(planner, rolls)
+
+    real = Planner.look
+    monkeypatch.setattr(Planner, "look", look)
+    for _ in range(2):
+        assert (await rig.get(rig.https + "/install/profile", headers=rig.headers(order)))[0] == 200
+    assert len(looks) == 2
 
 
 async def test_a_fault_of_ours_is_a_500_in_one_line_and_a_traceback_in_the_log(
