@@ -21,12 +21,13 @@ from pathlib import Path
 
 from avalanche.adapters.files import named
 from avalanche.adapters.servicefiles import publish
+from avalanche.adapters.typesetting import Typesetter
 from avalanche.cluster import Cluster
 from avalanche.config import DhcpConfig
 from avalanche.errors import AvalancheError, ConfigError
 from avalanche.log import facts
-from avalanche.report import HOSTS_FOLDER, Files, Renderer, Template, render
-from avalanche.roster import roster_of
+from avalanche.report import HOSTS_FOLDER, Files, Template, TemplateError
+from avalanche.roster import Rosters
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +55,9 @@ class Dhcp:
         self._inventory = inventory
         self._templates = templates
         self._folder = Path(config.run)
-        self._renders: Mapping[str, Template] = {}
-        self._renderer = Renderer()
+        self._typesetter = Typesetter({})
+        self._refused: tuple[Cluster, TemplateError] | None = None  # what its templates could not render, and why
+        self._rosters = Rosters(config)
         self._seen: Cluster | None = None
         self._files: Files = {}
         self._published: Files = {}
@@ -144,11 +146,17 @@ class Dhcp:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _render(self, cluster: Cluster) -> Files:
-        roster = roster_of(cluster, self._config)
+        roster = self._rosters.of(cluster)
         templates = self._templates(cluster)
-        if templates != self._renders:
-            self._renders, self._renderer = templates, Renderer(templates)
-        return render(["dnsmasq"], roster, self._renderer, str(self._folder))
+        if templates != self._typesetter.templates:
+            self._typesetter, self._refused = Typesetter(templates), None
+        if self._refused is not None and self._refused[0] is cluster:
+            raise self._refused[1]  # it may have taken a while to find that out
+        try:
+            return self._typesetter.render("dnsmasq", roster, str(self._folder))
+        except TemplateError as error:
+            self._refused = cluster, error
+            raise
 
     async def _check(self, main: str) -> None:
         """Let dnsmasq read its settings before they replace those it has."""
