@@ -47,7 +47,7 @@ ARCHITECTURES = {
 """Option 93 in words (IANA's registry; 9 is what many firmwares send for 7)."""
 
 _HOSTNAME, _REQUESTED, _OVERLOAD, _KIND, _SERVER, _PARAMETERS = 12, 50, 52, 53, 54, 55
-_VENDOR, _CLIENT, _USER, _RELAY, _ARCHITECTURE, _MACHINE = 60, 61, 77, 82, 93, 97
+_VENDOR, _CLIENT, _USER, _RELAY, _ARCHITECTURE, _MACHINE, _SUBNET = 60, 61, 77, 82, 93, 97, 118
 
 HARDWARE = {1: "Ethernet", 6: "IEEE 802", 24: "FireWire", 32: "InfiniBand"}
 """Kinds of hardware in words."""
@@ -151,6 +151,13 @@ class Packet:
     def remote(self) -> str:
         """The relay agent, as it names itself (option 82, sub-option 2), or ""."""
         return _text(self._agent(2))
+
+    @property
+    def link(self) -> str | None:
+        """The link the client is on: as its relay agent says (RFC 3527), as the client says (RFC 3011), or the relay's
+        own address. A relay agent may send from an address of its own that is on no client's link.
+        """
+        return _option_address(self._agent(5)) or _option_address(self.options.get(_SUBNET)) or self.relay
 
     @property
     def architectures(self) -> tuple[int, ...]:

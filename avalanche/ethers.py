@@ -56,6 +56,7 @@ class Sighting:
         kind: the packet's kind, or LEASE, KICKSTART, LISTED; "" when it could not be read.
         interface: where it came in; "" when the source does not know.
         address: the address it asks for, has, or was leased.
+        relay: the relay agent that passed it on, or the link it says that the machine is on.
         server: for an answer, who answers.
         problem: why it could not be read.
         status: for a kickstart request, the HTTP status it was answered with.
@@ -91,7 +92,7 @@ def sighting_of(packet: Packet, *, at: float, interface: str) -> Sighting:
         mac=packet.mac,
         interface=interface,
         address=packet.offered if packet.is_reply else packet.requested or packet.client,
-        relay=packet.relay,
+        relay=packet.link if packet.relay else None,
         server=packet.server_id or packet.source if packet.is_reply else None,
         vendor=" ".join(classes),
         hostname=packet.hostname,

@@ -104,11 +104,14 @@ class Renderer:
 
         Raises:
             TemplateError: it is wrong; names file and line.
+            MemoryError: as it says.
         """
         try:
             return self._environment.get_template(name).render(values)
         except jinja2.TemplateSyntaxError as error:
             raise self._wrong(name, error, error.lineno) from error
+        except MemoryError:
+            raise
         except Exception as error:  # a template is somebody's program: it may raise anything
             raise self._wrong(name, error, self._line(error)) from error
 

@@ -7,7 +7,7 @@ package is and needs to libsolv (`adapters.closure`), and what its bytes are to 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lxml import etree
@@ -96,6 +96,19 @@ def parse_comps(data: bytes, *, file: str) -> Comps:
     Raises:
         RepositoryError: not a comps document; names file and line.
     """
+    root = _root(data, file)
+    groups = tuple(
+        Group(_text(element, "id", file), _text(element, "name", file), tuple(_members(element, file)))
+        for element in root.iterfind("group")
+    )
+    environments = tuple(
+        Environment(_text(element, "id", file), _text(element, "name", file), tuple(_group_ids(element)))
+        for element in root.iterfind("environment")
+    )
+    return Comps(groups, environments)
+
+
+def _root(data: bytes, file: str) -> etree._Element:
     if len(data) > MAXIMUM_COMPS:
         raise RepositoryError(f"{file}: {len(data)} bytes, more than the {MAXIMUM_COMPS} that are read")
     # comps files name a DTD; nothing of it is loaded, and no entity is resolved.
@@ -106,15 +119,37 @@ def parse_comps(data: bytes, *, file: str) -> Comps:
         raise RepositoryError(f"{file}:{error.lineno}: not well-formed: {error.msg}") from error
     if root.tag != "comps":
         raise RepositoryError(f"{file}:{root.sourceline}: the document is <{root.tag}>, and must be <comps>")
-    groups = tuple(
-        Group(_text(element, "id", file), _text(element, "name", file), tuple(_members(element, file)))
-        for element in root.iterfind("group")
-    )
-    environments = tuple(
-        Environment(_text(element, "id", file), _text(element, "name", file), tuple(_group_ids(element)))
-        for element in root.iterfind("environment")
-    )
-    return Comps(groups, environments)
+    return root
+
+
+def joined_comps(documents: Sequence[tuple[bytes, str]]) -> bytes:
+    """Put the groups of several repositories into one document; of a group that several have, the members.
+
+    Args:
+        documents: each with its file's name for error messages. One alone stays as it is, byte for byte.
+
+    Raises:
+        RepositoryError: as ``parse_comps``.
+    """
+    if len(documents) == 1:
+        return documents[0][0]
+    whole = etree.Element("comps")
+    known: dict[tuple[str, str], etree._Element] = {}
+    for data, file in documents:
+        for element in _root(data, file):
+            key = (str(element.tag), _text(element, "id", file) if element.find("id") is not None else "")
+            first = known.get(key)
+            if first is None or not key[1]:
+                known[key] = element
+                whole.append(element)
+                continue
+            for tag in ("packagelist", "grouplist", "optionlist"):
+                members, more = first.find(tag), element.find(tag)
+                if members is None and more is not None:
+                    first.append(more)
+                elif members is not None and more is not None:
+                    members.extend(list(more))
+    return etree.tostring(whole, xml_declaration=True, encoding="UTF-8")
 
 
 def _members(group: etree._Element, file: str) -> Iterator[Member]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from avalanche.cluster import Cluster, Host
+from avalanche.cluster import Cluster, Host, Setting
 from avalanche.config import BOOT_FILE, DhcpConfig
 from avalanche.errors import ClusterError
 from avalanche.names import check_host_name, check_label, check_title, parse_ip, parse_mac
@@ -272,16 +272,53 @@ def roster_of(
     Raises:
         ClusterError: an attribute or a pool cannot be written into a service's file; names it, and what to do.
     """
-    told = {setting.name: setting.value for setting in cluster.settings if setting.scope == "global"}
-    segments = [_segment(network, dhcp, told) for network in cluster.networks.values()]
-    _check_pools(dhcp, segments)
-    names = {setting.name for setting in cluster.settings}
-    wants = bool(names & {KICKSTARTABLE, FILENAME, NEXT_SERVER})
+    segments = _segments(cluster, dhcp)
+    wants = bool(_boot_settings(cluster))
     hosts = [
         _entry(cluster, segments, host, keys.get(host.name, ()), wants_attributes=wants)
         for host in cluster.hosts.values()
     ]
-    return Roster(tuple(segments), tuple(hosts), dhcp, local)
+    return Roster(segments, tuple(hosts), dhcp, local)
+
+
+class Rosters:
+    """Rosters of an inventory that goes on changing: of hosts that stay as they are, nothing is made again.
+
+    Snapshots of the inventory share these hosts (renewal.py).
+    """
+
+    def __init__(self, dhcp: DhcpConfig) -> None:
+        self._dhcp = dhcp
+        self._terms: tuple[object, ...] = ()
+        self._entries: dict[str, tuple[Host, Entry]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Rosters {len(self._entries)} hosts known>"
+
+    def of(self, cluster: Cluster) -> Roster:
+        """What ``roster_of`` says, without keys. Raises as it does."""
+        segments, wanted = _segments(cluster, self._dhcp), _boot_settings(cluster)
+        # Beside the host itself, an entry depends on these.
+        before = self._entries if self._terms == (segments, wanted) else {}
+        self._terms, self._entries = (segments, wanted), {}
+        for name, host in cluster.hosts.items():
+            found = before.get(name)
+            if found is None or found[0] is not host:
+                found = host, _entry(cluster, segments, host, (), wants_attributes=bool(wanted))
+            self._entries[name] = found
+        return Roster(segments, tuple(entry for _, entry in self._entries.values()), self._dhcp)
+
+
+def _segments(cluster: Cluster, dhcp: DhcpConfig) -> tuple[Segment, ...]:
+    told = {setting.name: setting.value for setting in cluster.settings if setting.scope == "global"}
+    segments = tuple(_segment(network, dhcp, told) for network in cluster.networks.values())
+    _check_pools(dhcp, segments)
+    return segments
+
+
+def _boot_settings(cluster: Cluster) -> tuple[Setting, ...]:
+    """The attributes that say what hosts boot."""
+    return tuple(one for one in cluster.settings if one.name in (KICKSTARTABLE, FILENAME, NEXT_SERVER))
 
 
 def _segment(network: Network, dhcp: DhcpConfig, told: Mapping[str, str]) -> Segment:

@@ -16,6 +16,7 @@ from typing import Any
 from avalanche.adapters.closure import Solver
 from avalanche.adapters.distributions import Distributions, Generation
 from avalanche.manifest import Manifest
+from avalanche.modules import requested_modules
 from avalanche.profile import parse_profile
 from lab.contained import CommandFailed, dependent, run
 from lab.network import FRONTEND_ADDRESS, PREFIX, Namespace
@@ -94,7 +95,7 @@ class Frontend:
     def closure(self, host: str) -> Manifest:
         """Return what a host is going to fetch: its profile's packages, solved once more beside the server."""
         profile = parse_profile(self.command("profile", host).encode())
-        return Solver(self.generation()).solve(profile.requested, profile.excluded).manifest
+        return Solver(self.generation()).solve(profile.requested, profile.excluded, requested_modules(profile)).manifest
 
     def kickstart(self, host: str) -> bytes:
         """Return the kickstart the host must have used."""

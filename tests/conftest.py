@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from avalanche.adapters.database import Database
     from avalanche.adapters.engine import Where
     from lab.mariadb import MariaDB
+    from tests.smalldisk import SmallDisk
 
 # Here nobody trusts the world's authorities, and every context and every program would read them for a while.
 os.environ["SSL_CERT_FILE"] = os.devnull
@@ -86,5 +87,15 @@ def database(where: Where) -> Iterator[Database]:
     found = Database(where)
     with found.transaction() as transaction:
         transaction.add_appliance(Appliance("compute", "compute"))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A file system of three megabytes."""
+    from tests.smalldisk import SmallDisk
+
+    found = SmallDisk(tmp_path / "disk", 3)
     yield found
     found.close()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avalanche.dhcp import MAX_FRAME, DhcpError, Packet, parse_frame, parse_message
-from tests.dhcp_frames import CAPTURED, MAC, captured, frame, message, option
+from tests.dhcp_frames import CAPTURED, DESCRIBED, MAC, captured, frame, message, option
 
 OPTIONS = st.dictionaries(
     st.integers(1, 254).filter(lambda number: number not in (52, 53)), st.binary(max_size=600), max_size=6
@@ -78,6 +78,44 @@ def test_a_machine_says_its_uuid_firmware_switch_port_and_classes() -> None:
     assert (packet.user_classes, packet.is_installer) == (("iPXE",), True)
     assert (packet.requested, packet.hostname) == ("10.1.0.9", "n1")
     assert parse_message(message([(77, b"\x04lab1\x02x2")])).user_classes == ("lab1", "x2")
+
+
+UUID = "54d53000-4a4a-1000-4438-38395956304b"
+SAID = {
+    # vendor, hostname, firmware, UUID, whether it installs, link, switch port
+    "pxe rom": ("PXEClient:Arch:00000:UNDI:003016", "", (0,), UUID, True, None, ""),
+    "pxe rom without end": ("PXEClient:Arch:00000:UNDI:003016", "", (0,), UUID, True, None, ""),
+    "ipxe": ("PXEClient:Arch:00007:UNDI:003016", "", (7,), UUID, True, None, ""),
+    "uefi http": ("HTTPClient:Arch:00016:UNDI:003016", "", (16,), UUID, True, None, ""),
+    "arm uefi http": ("HTTPClient:Arch:00019:UNDI:003016", "", (19,), UUID, True, None, ""),
+    "pxe tagged": ("PXEClient:Arch:00009:UNDI:003016", "", (9,), UUID, True, None, ""),
+    "systemd-networkd": ("", "node9", (), "", False, None, ""),
+    "dhcpcd": ("dhcpcd-10.0.6:Linux-6.8.0:x86_64:GenuineIntel", "node9", (), "", False, None, ""),
+    "dhclient": ("", "node9", (), "", False, None, ""),
+    "udhcpc": ("udhcp 1.36.1", "node9", (), "", False, None, ""),
+    "windows": ("MSFT 5.0", "DESKTOP-7", (), "", False, None, ""),
+    "bmc ilo": ("CPQRIB3", "ILOSGH123", (), "", False, None, ""),
+    "bmc bare": ("", "", (), "", False, None, ""),
+    "anaconda": ("anaconda-Linux 5.14.0 x86_64", "localhost", (), "", True, None, ""),
+    "bootp": ("", "", (), "", False, None, ""),
+    "bootp without cookie": ("", "", (), "", False, None, ""),
+    "overload": ("PXEClient:Arch:00007", "node9", (7,), "", True, None, ""),
+    "long option": ("P" * 255, "node9", (), "", False, None, ""),
+    "jumbo": ("", "", (), "", False, None, ""),
+    "relayed": ("PXEClient:Arch:00007", "", (), "", True, "10.1.0.1", r"\x00\x04\x00*\x01\x07"),
+    "relayed from a loopback": ("", "", (), "", False, "10.1.0.1", "Eth1/7"),
+    "relayed from elsewhere": ("", "", (), "", False, "192.0.2.7", ""),
+    "snooped": ("", "", (), "", False, None, "Gi1/0/7"),
+}
+
+
+@pytest.mark.parametrize("client", DESCRIBED)
+def test_every_vendor_s_first_packet_is_read(client: str) -> None:
+    packet = parse_frame(DESCRIBED[client])
+    assert packet.kind == ("BOOTREQUEST" if "bootp" in client else "DISCOVER")
+    assert packet.mac == MAC  # behind a relay, too, where the frame's sender is another
+    found = (packet.vendor, packet.hostname, packet.architectures, packet.uuid, packet.is_installer, packet.link)
+    assert (*found, packet.circuit) == SAID[client]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from avalanche.dhcp import DhcpError, parse_frame, parse_message
 from avalanche.ethers import FIRST_PACKETS, REASONS, Ethers, Known, NewHost, Policy, Sighting, sighting_of
-from tests.dhcp_frames import MAC, captured, message
+from tests.dhcp_frames import DESCRIBED, MAC, captured, message
 
 NOW = 1_795_000_000.0
 OTHER = "52:54:00:00:00:02"
@@ -229,3 +229,16 @@ def test_no_packet_that_can_be_read_goes_without_a_verdict(junk: bytes, client: 
     verdict = Ethers(Policy()).see(replace(sighting_of(packet, at=NOW, interface="eth0"), source="observer"))
     assert verdict.code in REASONS
     assert verdict.text.isprintable()
+
+
+@pytest.mark.parametrize("installers", [False, True])
+@pytest.mark.parametrize("client", DESCRIBED)
+def test_every_vendor_s_first_packet_makes_a_host_if_it_comes_from_our_network(client: str, installers: bool) -> None:
+    policy = Policy(network=IPv4Network("10.1.0.0/16"), installers=installers)
+    packet = parse_frame(DESCRIBED[client])
+    found = Ethers(policy).see(sighting_of(packet, at=NOW, interface="eth0"))
+    if client == "relayed from elsewhere":
+        assert (found.code, "relay 192.0.2.7" in found.text) == ("relay", True)
+    else:
+        installs = any(word in client for word in ("pxe", "http", "anaconda", "overload")) or client == "relayed"
+        assert found.code == ("taken" if installs or not installers else "client")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from avalanche.cluster import Appliance, Cluster, Host, Interface, Setting
 from avalanche.config import DhcpConfig
 from avalanche.errors import ClusterError
 from avalanche.network import Network
-from avalanche.roster import Card, Entry, roster_of
+from avalanche.roster import Card, Entry, Rosters, roster_of
 from tests.rosters import entry, roster
 
 MAC = "52:54:00:00:00:01"
@@ -136,3 +137,49 @@ def test_hosts_that_boot_the_same_share_a_tag() -> None:
     first, second, other = (entry(n, filename=name) for n, name in enumerate(("a", "a", "b")))
     assert first.tag == second.tag != other.tag
     assert len(roster(first, second, other).own_boots) == 2
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> list[Cluster]:
+    """An inventory, and what becomes of it step by step."""
+    now, found = cluster(), []
+    for revision in range(2, 2 + draw(st.integers(1, 6))):
+        what = draw(st.sampled_from(("host", "gone", "settings", "networks", "nothing")))
+        rank = draw(st.integers(0, 2))
+        name = f"compute-0-{rank}"
+        hosts, networks, settings = dict(now.hosts), dict(now.networks), list(now.settings)
+        if what == "host":
+            card = Interface(f"52:54:00:00:00:0{rank}", f"10.{draw(st.integers(1, 2))}.0.{rank}")
+            hosts[name] = Host(name, "compute", 0, rank, (card,), aliases=draw(st.sampled_from(((), (f"c{rank}",)))))
+        elif what == "gone":
+            hosts.pop(name, None)
+        elif what == "settings":
+            scope, owner = draw(st.sampled_from((("global", ""), ("appliance", "compute"), ("host", name))))
+            value = draw(st.sampled_from(("a.efi", "b.efi")))
+            kind = draw(st.sampled_from(("dhcp_filename", "color")))
+            settings = [one for one in settings if (one.scope, one.owner, one.name) != (scope, owner, kind)]
+            settings.append(Setting(scope, owner, kind, value))
+        elif what == "networks":
+            networks = {"wide": networks["wide"], **({} if "private" in networks else {"private": NETWORK})}
+        now = Cluster(revision, now.appliances, hosts, tuple(settings), networks=networks)
+        found.append(now)
+    return found
+
+
+@given(changes())
+def test_a_roster_made_of_what_changed_is_the_one_that_is_made_anew(steps: list[Cluster]) -> None:
+    rosters = Rosters(DhcpConfig())
+    for step in steps:
+        assert rosters.of(step) == roster_of(step, DhcpConfig())
+
+
+def test_of_a_host_that_stays_nothing_is_made_again() -> None:
+    rosters = Rosters(DhcpConfig())
+    before = cluster()
+    other = Host("compute-0-1", "compute", 0, 1, (Interface("52:54:00:00:00:02", "10.1.0.8"),))
+    after = replace(before, revision=2, hosts={**before.hosts, other.name: other})
+    (first,) = rosters.of(before).hosts
+    assert rosters.of(after).hosts[0] is first
+    # But its boot file comes from elsewhere.
+    set_for_all = Setting("appliance", "compute", "dhcp_filename", "grub.efi")
+    assert rosters.of(replace(after, revision=3, settings=(set_for_all,))).hosts[0].filename == "grub.efi"

@@ -22,6 +22,7 @@ from sqlalchemy import delete, func, insert, select
 
 from avalanche.adapters import schema
 from avalanche.adapters.database import HEAD, Database, Transaction
+from avalanche.adapters.files import named
 from avalanche.adapters.transaction import CHUNK
 from avalanche.errors import ConfigError
 
@@ -57,7 +58,7 @@ def write_backup(database: Database, path: Path, *, force: bool = False) -> Cont
     """
     if path.exists() and not force:
         raise BackupError(f"{path} is there already; name another file, or say --force")
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+    with named(path), tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         name = Path(file.name)
         try:
             with database.snapshot() as transaction:
@@ -98,11 +99,15 @@ def restore(database: Database, path: Path, *, force: bool = False) -> Content:
         _fill(transaction, _hashed(_Reader(path).rows(), digest))
         if _content(transaction) != Content(expected.rows, digest.hexdigest()):
             raise BackupError(f"{database.name}: what was stored is not what {path} holds; nothing was changed")
+        transaction.record("database restore", [database.name], file=str(path), rows=expected.rows)
     return expected
 
 
-def copy(source: Transaction, target: Database, *, force: bool = False) -> Content:
+def copy(source: Transaction, target: Database, *, name: str, force: bool = False) -> Content:
     """Copy everything that an open transaction sees into another database, and compare.
+
+    Args:
+        name: the source's, for the audit.
 
     Raises:
         BackupError: the target is not empty and ``force`` is not given, or what was stored there differs.
@@ -114,6 +119,7 @@ def copy(source: Transaction, target: Database, *, force: bool = False) -> Conte
         _fill(transaction, _rows(source))
         if _content(transaction) != expected:
             raise BackupError(f"{target.name}: what was stored is not what was read; nothing was changed")
+        transaction.record("database move", [target.name], source=name, rows=expected.rows)
     return expected
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import gzip
 import threading
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import solv
@@ -19,6 +22,7 @@ from avalanche.adapters.distributions import Generation
 from avalanche.adapters.repodata import places
 from avalanche.errors import RepositoryError, Unsatisfiable
 from avalanche.manifest import Entry, Manifest
+from avalanche.modules import Build, ModuleRequest, Modules, parse_modules
 from avalanche.repository import Comps, Member, parse_comps
 from avalanche.sections import PackageRequest
 
@@ -87,22 +91,32 @@ class Solver:
         self._manifest = generation.manifest
         self._world = _load(generation, arch)
         self._lock = threading.Lock()
+        self._seen: dict[tuple[ModuleRequest, ...], _World] = {(): self._world}
 
     def __repr__(self) -> str:
         return f"<Solver {self._manifest.generation} {len(self._world.builds)} packages>"
 
-    def solve(self, requests: Sequence[PackageRequest], excluded: Sequence[PackageRequest] = ()) -> Closure:
+    def solve(
+        self,
+        requests: Sequence[PackageRequest],
+        excluded: Sequence[PackageRequest] = (),
+        modules: Sequence[ModuleRequest] = (),
+    ) -> Closure:
         """The closure of ``requests``, never with an ``excluded`` package.
 
         Args:
             requests: packages (name, pattern, ``name.arch``, capability or file) and, where ``meta`` is set, groups.
             excluded: packages (name or pattern), and groups that a requested group or environment is not to bring.
+            modules: whose streams are enabled or disabled.
 
         Raises:
             Unsatisfiable: a request cannot be met; names what is missing, and the node file and line that asks.
         """
         with self._lock:
-            question = _Question(self._world, excluded, self._manifest.generation)
+            world = self._seen.get(tuple(modules))
+            if world is None:
+                world = self._seen[tuple(modules)] = self._world.with_modules(modules)
+            question = _Question(world, excluded, self._manifest.generation)
             for request in requests:
                 question.ask(request)
             paths = question.answer()
@@ -117,6 +131,7 @@ class _World:
     Attributes:
         builds: the builds of each name that can be installed on ``arch``.
         obsoleters: which builds replace a build: dnf takes either for the old name.
+        streams: the builds of module streams that nobody enabled, which dnf hides, each with its stream's name.
     """
 
     pool: Any
@@ -124,6 +139,35 @@ class _World:
     comps: Comps
     builds: dict[str, list[int]]
     obsoleters: dict[int, list[int]]
+    repository: Any
+    modules: Modules
+    streams: dict[int, str] = field(default_factory=dict)
+
+    def with_modules(self, requests: Sequence[ModuleRequest]) -> _World:
+        """What dnf sees when streams are enabled or disabled.
+
+        Raises:
+            Unsatisfiable: there is no such module or stream.
+        """
+        known = {build.name for build in self.modules.builds}
+        enabled: dict[str, str] = {}
+        for request in requests:
+            stream = request.stream or (self.modules.defaults or {}).get(request.module)
+            if request.disable:
+                continue
+            if stream is None or f"{request.module}:{stream}" not in known:
+                streams = sorted(name for name in known if name.partition(":")[0] == request.module)
+                has = f"the generation has {', '.join(streams)}" if streams else "the generation has no such module"
+                message = f"{request.node} enables module {request.module}, stream {stream or 'by default'}: {has}"
+                raise Unsatisfiable(message, file=request.file, line=request.line)
+            enabled[request.module] = stream
+        disabled = {request.module for request in requests if request.disable}
+        hidden = _hidden(self.pool, self.repository, self.modules, self.modules.shown(enabled, disabled))
+        builds: dict[str, list[int]] = {}
+        for solvable in self.repository.solvables_iter():
+            if solvable.installable() and solvable.id not in hidden:
+                builds.setdefault(solvable.name, []).append(solvable.id)
+        return replace(self, builds=builds, streams={build: stream for build, stream in hidden.items() if stream})
 
     def except_for(self, patterns: Sequence[str]) -> frozenset[int]:
         """All builds but those whose name matches a pattern."""
@@ -210,6 +254,11 @@ class _Question:
                 return
             hidden += [build for builds in meaning for build in builds]
         culprit = self._keeping_out(hidden)
+        streams = sorted({self._world.streams[build] for build in hidden if build in self._world.streams})
+        if culprit is None and streams:
+            message = f"{request.node} asks for package {request.name}, which only module {' and '.join(streams)} has:"
+            message += " it is no default stream, so dnf does not see it"
+            raise Unsatisfiable(message, file=request.file, line=request.line)
         if culprit is None:
             raise self._unknown(request, "package", self._world.builds)
         message = f"{request.node} asks for package {request.name}, which {culprit.file}:{culprit.line} keeps out"
@@ -323,11 +372,41 @@ def _load(generation: Generation, arch: str) -> _World:
     pool.addfileprovides()
     pool.createwhatprovides()
     comps = parse_comps(files["group"].read_bytes(), file=str(files["group"])) if "group" in files else Comps()
-    builds: dict[str, list[int]] = {}
-    for solvable in repository.solvables_iter():
-        if solvable.installable():
-            builds.setdefault(solvable.name, []).append(solvable.id)
-    return _World(pool, arch, comps, builds, _obsoleters(pool, repository))
+    file = files.get("modules")
+    modules = parse_modules(_unpacked(file), file=str(file)) if file is not None else Modules()
+    return _World(pool, arch, comps, {}, _obsoleters(pool, repository), repository, modules).with_modules(())
+
+
+def _unpacked(file: Path) -> bytes:
+    try:
+        return gzip.decompress(file.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise RepositoryError(f"{file} cannot be read: {error}: import its folder again") from error
+
+
+def _hidden(pool: Any, repository: Any, modules: Modules, shown: Iterable[Build]) -> dict[int, str]:
+    """What dnf hides, as libdnf's setModuleExcludes does: builds of streams that are not shown, each with its stream's
+    name; and whatever else goes by the name of a package of a stream that is shown ("").
+    """
+    seen = {nevra for build in shown for nevra in build.packages}
+    streams = {nevra: build.name for build in modules.builds for nevra in build.packages if nevra not in seen}
+    found: dict[int, str] = {}
+    for solvable in repository.solvables_iter() if modules.builds else ():
+        nevra = _nevra(solvable)
+        if nevra in streams:
+            found[solvable.id] = streams[nevra]
+    # What a source package is called is nobody's name.
+    binary = (nevra for nevra in seen if nevra.rpartition(".")[2] not in ("src", "nosrc"))
+    for name in {nevra.rsplit("-", 2)[0] for nevra in binary}:
+        for solvable in pool.whatprovides(pool.str2id(name)):
+            if _nevra(solvable) not in seen:
+                found.setdefault(solvable.id, "")
+    return found
+
+
+def _nevra(solvable: Any) -> str:
+    evr = solvable.evr if ":" in solvable.evr else f"0:{solvable.evr}"
+    return f"{solvable.name}-{evr}.{solvable.arch}"
 
 
 def _obsoleters(pool: Any, repository: Any) -> dict[int, list[int]]:

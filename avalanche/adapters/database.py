@@ -22,6 +22,7 @@ from avalanche.adapters import schema, views
 from avalanche.adapters.attributebook import AttributeVerbs
 from avalanche.adapters.engine import (
     DatabaseBusy,
+    DatabaseFull,
     DatabaseUnavailable,
     Where,
     begin_writing,
@@ -34,7 +35,7 @@ from avalanche.errors import ConfigError
 from avalanche.log import facts
 from avalanche.renewal import Renewal, renewed
 
-__all__ = ["HEAD", "Database", "DatabaseBusy", "DatabaseUnavailable", "Transaction", "login_name"]
+__all__ = ["HEAD", "Database", "DatabaseBusy", "DatabaseFull", "DatabaseUnavailable", "Transaction", "login_name"]
 
 log = logging.getLogger(__name__)
 

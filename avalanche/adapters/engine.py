@@ -30,6 +30,7 @@ Where = Path | sa.URL
 
 # What MariaDB's numbers mean to an operator. BUSY: the same work may succeed at once again.
 _BUSY = {1205, 1213}
+_FULL = {3, 1021, 1114, 1290, 1836}
 _REMEDIES = {
     3: "free space on its file system",
     1021: "free space on its file system",
@@ -68,6 +69,10 @@ _SESSION = (
 
 class DatabaseUnavailable(AvalancheError):
     """The database cannot be read or written now: it is away, its disk is full, it is locked or damaged."""
+
+
+class DatabaseFull(DatabaseUnavailable):
+    """It cannot be written, though most likely read: its disk is full, or it takes no writes now."""
 
 
 class DatabaseBusy(DatabaseUnavailable):
@@ -193,11 +198,13 @@ def _explained(original: BaseException | None, where: Where) -> tuple[type[Datab
         # The driver repeats the system's words in brackets: Can't connect to ... ([Errno 111] Connection refused)
         line = re.sub(r"\s+", " ", str(text)).strip()
         remedy = _REMEDIES.get(number)
-        return DatabaseBusy if number in _BUSY else DatabaseUnavailable, f"{line}; {remedy}" if remedy else line
+        kind = DatabaseBusy if number in _BUSY else DatabaseFull if number in _FULL else DatabaseUnavailable
+        return kind, f"{line}; {remedy}" if remedy else line
     text = str(original)
     if "disk I/O error" in text and isinstance(where, Path) and _is_full(where.parent):
         # The file that its clients share cannot grow; SQLite has no other word for that.
-        return DatabaseUnavailable, f"database or disk is full; {_SQLITE_REMEDIES['disk is full']}"
+        return DatabaseFull, f"database or disk is full; {_SQLITE_REMEDIES['disk is full']}"
     remedy = next((remedy for sign, remedy in _SQLITE_REMEDIES.items() if sign in text), None)
-    kind = DatabaseBusy if "locked" in text else DatabaseUnavailable
+    is_full = "disk is full" in text or "readonly" in text
+    kind = DatabaseBusy if "locked" in text else DatabaseFull if is_full else DatabaseUnavailable
     return kind, f"{text}; {remedy}" if remedy else text

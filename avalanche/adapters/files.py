@@ -5,31 +5,69 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+PRIVATE = 0o600
 
-def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+
+def write_whole(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
     """Write a file and its name durably, in one step; an interruption leaves the old one.
 
     Raises:
-        OSError: the disk is full or the folder may not be written; nothing is left behind.
+        OSError: the disk is full or the folder may not be written; names the file; nothing is left behind.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with written({path: data}, mode=mode):
+        pass
+
+
+@contextmanager
+def written(files: Mapping[Path, bytes], *, mode: int = PRIVATE) -> Iterator[None]:
+    """Have files ready on the disk, and give them their names, durably, when the block ends; not when it raises.
+
+    What a block does thus happens only if there is room for what is to be written after it.
+
+    Raises:
+        OSError: as ``write_whole``, before the block is entered.
+    """
+    ready: dict[Path, Path] = {}
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
+        for path, data in files.items():
+            with named(path):
+                descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+                ready[path] = Path(name)
+                with os.fdopen(descriptor, "wb") as file:
+                    os.fchmod(file.fileno(), mode)
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+        yield
+        for path, fresh in ready.items():
+            fresh.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        for fresh in ready.values():
+            fresh.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    for parent in {path.parent for path in files}:
+        folder = os.open(parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let an error say which file could not be written: the system names none, or one for the meantime.
+
+    Raises:
+        OSError: what the block raised.
+    """
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def read_bounded(path: Path, limit: int) -> bytes:

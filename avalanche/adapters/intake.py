@@ -20,11 +20,12 @@ import createrepo_c
 
 from avalanche.adapters.files import write_whole
 from avalanche.adapters.ledger import Ledger
-from avalanche.adapters.repodata import FORMAT, find_comps, read_header, write_repodata
+from avalanche.adapters.repodata import FORMAT, find_comps, find_modules, read_header, write_repodata
 from avalanche.adapters.signing import Keyring, SigningKey
 from avalanche.adapters.store import Store, free_bytes, sync_directory
 from avalanche.errors import ConfigError, ProtocolError, RepositoryError, StoreFull
 from avalanche.manifest import Entry, Identity, Manifest, check_path, parse_manifest
+from avalanche.modules import parse_modules
 from avalanche.repository import parse_comps
 
 Progress = Callable[[str, int, int], None]
@@ -85,18 +86,18 @@ class Intake:
             RepositoryError, StoreFull: as `Distributions.import_folder`.
         """
         sources = _scan(folder)
-        groups = _read_comps(folder, comps)
+        groups, modules = _read_comps(folder, comps), _read_modules(folder)
         self._store.require_room(list(sources.values()))
         items = self._copy(sources)
         self._refuse_unsigned(items, allow_unsigned)
-        generation = self._identify(items, groups)
+        generation = self._identify(items, groups, modules)
         path = self._generations / generation
         if self._is_whole(path):
             return path
         building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=_made(self._distribution)))
         try:
             with _full_disk_explained(self._distribution):
-                self._build(building / generation, items, groups)
+                self._build(building / generation, items, groups, modules)
             if path.exists():
                 path.rename(building / "replaced")
             (building / generation).rename(_made(self._generations) / generation)
@@ -135,7 +136,7 @@ class Intake:
         raise RepositoryError(f"{len(refused)} of {len(items)} packages are refused: "
                               f"{', '.join(reasons[:_NAMED])}{more}: {remedy}")  # fmt: skip
 
-    def _identify(self, items: Sequence[_Item], groups: bytes | None) -> str:
+    def _identify(self, items: Sequence[_Item], groups: bytes | None, modules: bytes | None) -> str:
         """Everything the generation's bytes depend on, and nothing else."""
         recipe = {
             "format": FORMAT,
@@ -144,6 +145,8 @@ class Intake:
             "comps": hashlib.sha256(groups).hexdigest() if groups is not None else None,
             "packages": [(item.path, item.identity.sha256) for item in items],
         }
+        if modules is not None:
+            recipe["modules"] = hashlib.sha256(modules).hexdigest()
         return "g-" + hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
 
     def _is_whole(self, path: Path) -> bool:
@@ -158,11 +161,11 @@ class Intake:
         except (OSError, ProtocolError):
             return False
 
-    def _build(self, directory: Path, items: Sequence[_Item], groups: bytes | None) -> None:
+    def _build(self, directory: Path, items: Sequence[_Item], groups: bytes | None, modules: bytes | None) -> None:
         headers = list(self._describe(items))
         _refuse_duplicates(headers)
         directory.mkdir(mode=0o755)
-        index, *described = write_repodata(directory / "repodata", headers, groups)
+        index, *described = write_repodata(directory / "repodata", headers, groups, modules)
         signature = self._signing_key.sign_detached(index)
         keys = [directory / FRONTEND_KEY]
         keys[0].write_bytes(self._signing_key.export_public())
@@ -234,6 +237,13 @@ def _read_comps(folder: Path, comps: Path | None) -> bytes | None:
             raise RepositoryError(f"{comps}: {error.strerror}") from error
     if data is not None:
         parse_comps(data, file=str(comps or folder / "repodata" / "comps.xml"))
+    return data
+
+
+def _read_modules(folder: Path) -> bytes | None:
+    data = find_modules(folder)
+    if data is not None:
+        parse_modules(data, file=str(folder / "modules.yaml"))
     return data
 
 

@@ -54,7 +54,26 @@ def _number_of(address: str | None) -> int | None:
         return None
 
 
-_ROCKS_FUNCTIONS = (("concat", -1, _concat), ("inet_aton", 1, _number_of))
+def _address_of(number: int | None) -> str | None:
+    return str(ipaddress.IPv4Address(number)) if isinstance(number, int) and 0 <= number < 1 << 32 else None
+
+
+def _joined(separator: str | None, *values: str | int | None) -> str | None:
+    return None if separator is None else str(separator).join(str(value) for value in values if value is not None)
+
+
+def _either(condition: float | str | None, yes: Any, no: Any) -> Any:
+    """MySQL's ``if``: a text is as true as the number it begins with."""
+    if isinstance(condition, str):
+        number = re.match(r"\s*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)", condition)
+        condition = float(number.group()) if number else 0
+    return yes if condition else no
+
+
+_ROCKS_FUNCTIONS = (
+    ("concat", -1, _concat), ("concat_ws", -1, _joined), ("if", 3, _either),
+    ("inet_aton", 1, _number_of), ("inet_ntoa", 1, _address_of),
+)  # fmt: skip
 """Functions of MySQL that people used with Rocks and SQLite has not: name, arguments (-1: any), what it does."""
 
 

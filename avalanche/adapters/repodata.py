@@ -6,17 +6,27 @@ gets in.
 
 from __future__ import annotations
 
+import gzip
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import createrepo_c
 
 from avalanche.errors import RepositoryError
+from avalanche.modules import joined as joined_modules
+from avalanche.repository import joined_comps
 
 FORMAT = f"1 createrepo_c {createrepo_c.VERSION}"
 """Changes when the same packages would be described by other bytes."""
+
+
+_COMPRESSED = ("gz", "xz", "zst", "bz2", "zck")
+_WORDS = {
+    "group": ("groups", "unpack it (unzck), and give --comps FILE"),
+    "modules": ("modules", "unpack it (unzck) as modules.yaml of the folder, and remove the folder's repodata"),
+}
 
 
 def read_header(stored: Path, *, path: str, sha256: str) -> createrepo_c.Package:
@@ -54,20 +64,62 @@ def places(folder: Path) -> dict[str, Path]:
 
 
 def find_comps(folder: Path) -> bytes | None:
-    """The groups a folder of packages comes with: those of its own repository data, else ``comps.xml``, else None.
+    """The groups a folder of packages comes with: those of its repository data, else ``comps.xml``, else None.
+
+    Its own repository data counts; where that has none, that of the repositories below, put together: a disc of EL has
+    ``BaseOS`` and ``AppStream``.
 
     Raises:
         RepositoryError: its repository data cannot be read.
     """
-    found = places(folder) if (folder / "repodata" / "repomd.xml").exists() else {}
-    for kind in ("group", "group_gz", "group_xz", "group_zst"):
-        if kind in found:
-            try:
-                return _decompressed(found[kind])
-            except (OSError, createrepo_c.CreaterepoCError) as error:
-                raise RepositoryError(f"{found[kind]}: the groups cannot be read: {error}") from error
+    found = list(_described(folder, "group"))
+    if found:
+        return joined_comps([(data, str(file)) for file, data in found])
     plain = folder / "comps.xml"
     return plain.read_bytes() if plain.exists() else None
+
+
+def find_modules(folder: Path) -> bytes | None:
+    """The modules a folder of packages comes with, as ``find_comps`` finds groups; else ``modules.yaml``, else None.
+
+    Raises:
+        RepositoryError: its repository data cannot be read.
+    """
+    found = list(_described(folder, "modules"))
+    if found:
+        return joined_modules(data for _, data in found)
+    plain = folder / "modules.yaml"
+    return plain.read_bytes() if plain.exists() else None
+
+
+def _described(folder: Path, kind: str) -> Iterator[tuple[Path, bytes]]:
+    """The files of a kind that a folder's repository data list, else those of the repositories below it."""
+    below = sorted(
+        path.parent.parent
+        for path in folder.glob("*/**/repodata/repomd.xml")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    for repositories in ([folder], below):
+        found = [file for one in repositories if (file := _place(one, kind)) is not None]
+        if found:
+            yield from ((file, _read(file, kind)) for file in found)
+            return
+
+
+def _place(folder: Path, kind: str) -> Path | None:
+    """Where a repository has its file of a kind; tools list it compressed, too, or in that form only."""
+    found = places(folder) if (folder / "repodata" / "repomd.xml").exists() else {}
+    names = [name for name in (kind, *(f"{kind}_{suffix}" for suffix in _COMPRESSED)) if name in found]
+    # A chunked twin stands beside another form, which every build of createrepo_c reads.
+    return found[names[0]] if names else None
+
+
+def _read(file: Path, kind: str) -> bytes:
+    what, remedy = _WORDS[kind]
+    try:
+        return _decompressed(file)
+    except (OSError, createrepo_c.CreaterepoCError) as error:
+        raise RepositoryError(f"{file}: the {what} cannot be read: {error}; {remedy}") from error
 
 
 def _decompressed(path: Path) -> bytes:
@@ -79,13 +131,16 @@ def _decompressed(path: Path) -> bytes:
         return plain.read_bytes()
 
 
-def write_repodata(directory: Path, headers: Sequence[createrepo_c.Package], comps: bytes | None) -> tuple[Path, ...]:
+def write_repodata(
+    directory: Path, headers: Sequence[createrepo_c.Package], comps: bytes | None, modules: bytes | None = None
+) -> tuple[Path, ...]:
     """Write ``repomd.xml`` and what it lists into ``directory``.
 
     Args:
         directory: made when it is not there.
         headers: the packages, in canonical order.
         comps: the groups, as a comps document.
+        modules: the modules, as YAML documents.
 
     Returns:
         The files in the order in which dnf asks for them.
@@ -99,6 +154,10 @@ def write_repodata(directory: Path, headers: Sequence[createrepo_c.Package], com
     if comps is not None:
         (directory / "comps.xml").write_bytes(comps)
         records.append(_record("group", directory / "comps.xml"))
+    if modules is not None:
+        path = directory / "modules.yaml.gz"
+        path.write_bytes(gzip.compress(modules, mtime=0))
+        records.append(_record("modules", path))
     repomd = createrepo_c.Repomd()
     repomd.set_revision(str(newest))
     for record in records:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from avalanche.adapters.files import write_whole
+from avalanche.adapters.files import named, write_whole
 from avalanche.errors import ConfigError
 from avalanche.report import Files, Template
 
@@ -63,27 +63,37 @@ def publish(folder: Path, files: Files, *, owned: Sequence[str] = (), known: Fil
         owned: folders below ``folder`` that are ours alone: what else is in them is removed.
 
     Raises:
-        OSError: the disk is full, or a folder may not be written; what was written before stays.
+        OSError: the disk is full, or a folder may not be written; names the file. What was written before stays, what
+            is gone is removed all the same, and the next call does the rest.
     """
-    written, fresh = [], True
     for below in sorted({"", *owned, *(path.rpartition("/")[0] for path in files)}):
         (folder / below).mkdir(mode=0o755, parents=True, exist_ok=True)
     present = _present(folder, files, known)
+    try:
+        written = _write_changed(folder, files, present, owned)
+    finally:
+        # On a full disk, this may be what makes room.
+        removed = []
+        for path in _strangers(folder, files, owned):
+            (folder / path).unlink(missing_ok=True)
+            removed.append(path)
+    fresh = all(present[path] is None for path in written)
+    return Published(tuple(sorted(written)), tuple(sorted(removed)), len(files) - len(written), fresh)
+
+
+def _write_changed(folder: Path, files: Files, present: Mapping[str, bytes | None], owned: Sequence[str]) -> list[str]:
+    written = []
     # Thousands of small files in a folder of ours are made again after a power cut, those of others may not be. The
     # durable ones are first, or their fsync would have to wait for all the others.
     for path in sorted(files, key=lambda path: (path.rpartition("/")[0] in owned, path)):
         data = files[path].encode()
         if present[path] == data:
             continue
-        fresh = fresh and present[path] is None
         write = _write_quickly if path.rpartition("/")[0] in owned else _write_durably
-        write(folder / path, data)
+        with named(folder / path):
+            write(folder / path, data)
         written.append(path)
-    removed = []
-    for path in _strangers(folder, files, owned):
-        (folder / path).unlink(missing_ok=True)
-        removed.append(path)
-    return Published(tuple(sorted(written)), tuple(sorted(removed)), len(files) - len(written), fresh)
+    return written
 
 
 def differences(folder: Path, files: Files, *, owned: Sequence[str] = ()) -> Published:

@@ -13,6 +13,7 @@ from avalanche.cli.common import (
     opened_database,
     print_facts,
     print_rows,
+    read_bounded,
     state_of,
     when,
 )
@@ -78,7 +79,7 @@ def _owners(arguments: argparse.Namespace, database: Database, transaction: Tran
 
 
 def _set(arguments: argparse.Namespace) -> None:
-    value = sys.stdin.read().removesuffix("\n") if arguments.value == "-" else arguments.value
+    value = read_bounded(sys.stdin, "standard input").removesuffix("\n") if arguments.value == "-" else arguments.value
     with opened_database(arguments) as database, database.transaction() as transaction:
         owners = _owners(arguments, database, transaction)
         settings = [Setting(scope, owner, arguments.name, value, arguments.secret) for scope, owner in owners]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, AnyStr
 from urllib.parse import unquote
 
 from avalanche.adapters.state import State
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from avalanche.report import Template
 
 DEFAULT_STATE = "/var/lib/avalanche"
+MAX_INPUT = 64 << 20
+"""Bytes or characters; a hundred thousand hosts are 10 MB."""
 
 Nouns = argparse._SubParsersAction  # argparse has no public name for what add_subparsers returns
 
@@ -107,6 +109,23 @@ def split_url(url: str, *, what: str) -> tuple[str, str | None]:
     except ValueError as error:
         raise ConfigError(f"{what}: {error}") from None
     return plain, unquote(password) if password is not None else None
+
+
+def read_bounded(stream: IO[AnyStr], file: str) -> AnyStr:
+    """Read what a command was given, from a file, a pipe or standard input, to its end.
+
+    Raises:
+        ConfigError: it cannot be read, or has no end.
+    """
+    try:
+        data = stream.read(MAX_INPUT + 1)
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 text") from error
+    if len(data) > MAX_INPUT:
+        raise ConfigError(f"{file}: longer than the {MAX_INPUT} bytes that are read; part it")
+    return data
 
 
 def print_json(value: Any) -> None:

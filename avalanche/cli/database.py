@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from avalanche.adapters.files import write_whole
+from avalanche.adapters.files import written
 from avalanche.adapters.state import State
 from avalanche.cli.common import (
     Nouns,
@@ -125,16 +125,17 @@ def _move(arguments: argparse.Namespace) -> None:
     with opened_database(arguments) as source:
         if name_of(where) == source.name:
             raise ConfigError(f"{source.name} is the database that is used already")
+        settings = _settings(state, url, password)
         target = Database(where)
         try:
             made_here = not url and not state.database_file.exists()
             target.migrate()
             if made_here:
                 state.database_file.chmod(0o600)
-            # Writers wait until everything is over there; then they are told.
-            with source.transaction() as transaction:
-                content = copy(transaction, target, force=arguments.force)
-                _configure(state, url, password)
+            # Writers wait until everything is over there; then they are told. The settings follow, and there is room
+            # for them: who is killed in between is told by the old database where everything is.
+            with written(settings), source.transaction() as transaction:
+                content = copy(transaction, target, name=source.name, force=arguments.force)
                 close_for_good(transaction)
         finally:
             target.close()
@@ -142,8 +143,8 @@ def _move(arguments: argparse.Namespace) -> None:
     print_facts(arguments, facts)
 
 
-def _configure(state: State, url: str, password: str | None) -> None:
-    """Write the new address into avalanche.toml, and its password beside it."""
+def _settings(state: State, url: str, password: str | None) -> dict[Path, bytes]:
+    """What avalanche.toml says with the new address, and the file of its password."""
     text = state.config_file.read_text(encoding="utf-8")
     line = f'url = "{url}"'
     head = re.search(r"^\[database\][^\n]*\n", text, re.MULTILINE)
@@ -156,6 +157,7 @@ def _configure(state: State, url: str, password: str | None) -> None:
         text = text[: head.end()] + (section if found else f"{line}\n{section}") + tables
     if parse_config(text, file=str(state.config_file)).database.url != url:
         raise ConfigError(f"{state.config_file}: write {line} into its table [database], and try again")
+    files = {state.config_file: text.encode()}
     if password is not None:
-        write_whole(state.database_password_file, f"{password}\n".encode())
-    write_whole(state.config_file, text.encode())
+        files[state.database_password_file] = f"{password}\n".encode()
+    return files

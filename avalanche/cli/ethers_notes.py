@@ -31,8 +31,8 @@ class Notes:
         if verdict.code in _STRANGE and seen.mac is not None and len(self._waiting) < MAX_NOTED:
             self._waiting.append((seen, verdict))
 
-    async def store(self) -> None:
-        """Store what was noted.
+    async def store(self) -> bool:
+        """Store what was noted; False: nothing was.
 
         Raises:
             DatabaseUnavailable: the notes are kept.
@@ -41,12 +41,13 @@ class Notes:
         # What the frontend told, it noted itself; who became a host meanwhile is no stranger any more.
         fresh = [(seen, verdict) for seen, verdict in noted if seen.source != "frontend" and not self._is_host(seen)]
         if not fresh:
-            return
+            return False
         try:
             await self._sql.run(lambda transaction: note_sightings(transaction, fresh), writes=True)
         except DatabaseUnavailable:
             self._waiting = (noted + self._waiting)[:MAX_NOTED]
             raise
+        return True
 
     def _is_host(self, seen: Sighting) -> bool:
         return seen.mac is not None and self._ethers.knows(seen.mac)

@@ -89,6 +89,7 @@ class Session:
         self._wake = asyncio.Event()
         self._following = Following(self._sql, ethers, registrar, view, take=self.take, wake=self._wake.set)
         self._is_cut_short = False
+        self._failure: OSError | None = None
         self.result = Result()
 
     def __repr__(self) -> str:
@@ -102,6 +103,7 @@ class Session:
         Raises:
             DatabaseUnavailable: the database was away from the beginning.
             ConfigError: a source cannot be read.
+            OSError: the view cannot be written: its disk is full, or nobody reads it any more.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -206,6 +208,10 @@ class Session:
             loop = asyncio.get_running_loop()
             loop.remove_reader(observer.fileno())
             loop.call_later(RETRY_SECONDS[1], self._resume, observer)
+        except OSError as error:
+            # Who is told nothing any more must not take machines: nobody awaits this call, so the run says it.
+            self._failure = error
+            self._stop.set()
 
     def _resume(self, observer: Observer) -> None:
         if not self._stop.is_set():
@@ -233,12 +239,12 @@ class Session:
                 outcomes = await self._make_hosts(todo)
             except DatabaseUnavailable as error:
                 self.ethers.postponed()
-                self._sql.is_away(error)
+                self._sql.is_away(error, writing=True)
                 await self._pause(pause)
                 pause = min(2 * pause, RETRY_SECONDS[1])
                 continue
             pause = RETRY_SECONDS[0]
-            self._sql.is_back()
+            self._sql.is_back(writing=True)
             for seen, outcome in zip(todo, outcomes, strict=True):
                 self._outcome(seen, outcome)
 
@@ -285,12 +291,14 @@ class Session:
 
     async def _look(self) -> None:
         while not self._stop.is_set():
+            stores = False
             try:
                 await self._following.look()
-                await self._notes.store()
-                self._sql.is_back()
+                self._sql.is_back(writing=False)
+                stores = True
+                self._sql.is_back(writing=await self._notes.store())
             except DatabaseUnavailable as error:
-                self._sql.is_away(error)
+                self._sql.is_away(error, writing=stores)
             await self._pause(LOOK_SECONDS)
 
     # --- ends ---
@@ -309,6 +317,8 @@ class Session:
                 self.result.failed.append(self._goal.lacking)
                 self.stop("the time is over")
             await self._pause(0.05)
+        if self._failure is not None:
+            raise self._failure
         if self._is_cut_short and not self._goal.is_reached:
             self.result.failed.append(f"{self._goal.lacking}; {self.result.reason}")
         if self._goal.has_refusals:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from avalanche.adapters.observer import Observer, interfaces_in
 from avalanche.adapters.tail import Tail
+from avalanche.cli.common import read_bounded
 from avalanche.dhcplogs import LOG_FORMATS, LogFormat
 from avalanche.errors import AvalancheError, ConfigError
 from avalanche.ethers import Sighting
@@ -59,8 +60,7 @@ def open_sources(names: Sequence[str], interfaces: Sequence[str], network: Netwo
             elif kind in LOG_FORMATS and where:
                 logs.append((Tail(Path(where)), LOG_FORMATS[kind]))
             elif kind == "list" and where:
-                text = sys.stdin.read() if where == "-" else Path(where).read_text(encoding="utf-8", errors="replace")
-                listed += parse_list(text, file="standard input" if where == "-" else where, at=time.time())
+                listed += _listed(where)
             elif source != "none":
                 known = ", ".join(["observer", "none", *(f"{name}:LOG" for name in LOG_FORMATS), "list:FILE"])
                 raise ConfigError(f"{source!r} is no source of sightings; there are: {known}")
@@ -68,6 +68,13 @@ def open_sources(names: Sequence[str], interfaces: Sequence[str], network: Netwo
         Sources(observers, logs).close()
         raise
     return Sources(observers, logs, listed)
+
+
+def _listed(where: str) -> list[Sighting]:
+    if where == "-":
+        return parse_list(read_bounded(sys.stdin, "standard input"), file="standard input", at=time.time())
+    with Path(where).open(encoding="utf-8", errors="replace") as stream:
+        return parse_list(read_bounded(stream, where), file=where, at=time.time())
 
 
 def _interfaces(network: Network | None) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from avalanche.adapters.database import Database, DatabaseUnavailable, Transaction
+from avalanche.adapters.database import Database, DatabaseFull, DatabaseUnavailable, Transaction
 from avalanche.cli.ethers_views import View
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ class SqlThread:
         self._view = view
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
-        self._is_away = False
+        self._is_away = self._lacks_writes = False
 
     def __repr__(self) -> str:
         return f"<SqlThread {self._database.name}{' away' if self._is_away else ''}>"
@@ -34,17 +34,20 @@ class SqlThread:
         """Do work that opens its transactions itself."""
         return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def is_away(self, error: DatabaseUnavailable) -> None:
+    def is_away(self, error: DatabaseUnavailable, *, writing: bool) -> None:
         """Tell the operator, once, that the database is away."""
         if not self._is_away:
             self._view.note(self._clock(), f"{error}; nothing is lost, trying again")
         self._is_away = True
+        self._lacks_writes = self._lacks_writes or (writing and isinstance(error, DatabaseFull))
 
-    def is_back(self) -> None:
-        """Tell the operator that it is back, if it was away."""
+    def is_back(self, *, writing: bool) -> None:
+        """Tell the operator that it is back, if it was away. One whose disk is full can still be read."""
+        if self._lacks_writes and not writing:
+            return
         if self._is_away:
             self._view.note(self._clock(), "the database is back")
-        self._is_away = False
+        self._is_away = self._lacks_writes = False
 
     def close(self) -> None:
         """End the thread, when it has done what it does."""

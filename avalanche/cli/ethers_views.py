@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from avalanche.adapters.files import named
 from avalanche.adapters.plugins import Call
 from avalanche.cli.common import visible, when
 from avalanche.ethers import NewHost, Sighting, Verdict
 
 STREAM_VERSION = 1
+OUTPUT = Path("standard output")
 
 
 class View(Protocol):
-    """Where a session tells what happens."""
+    """Where a session tells what happens. Every verb raises OSError when nobody can read it any more."""
 
     def started(self, facts: Mapping[str, Any]) -> None:
         """The session begins: what it waits for, and where."""
@@ -52,8 +55,7 @@ class JsonView:
         self._out = out or sys.stdout
 
     def _write(self, event: str, **facts: Any) -> None:
-        self._out.write(json.dumps({"event": event, **facts}) + "\n")
-        self._out.flush()
+        _print(self._out, json.dumps({"event": event, **facts}))
 
     def started(self, facts: Mapping[str, Any]) -> None:
         self._write("start", version=STREAM_VERSION, **facts)
@@ -102,8 +104,7 @@ class LineView:
         self._out = out or sys.stdout
 
     def _write(self, at: float, text: str) -> None:
-        self._out.write(f"{when(at)}  {visible(text)}\n")
-        self._out.flush()
+        _print(self._out, f"{when(at)}  {visible(text)}")
 
     def started(self, facts: Mapping[str, Any]) -> None:
         self._write(facts["at"], f"insert-ethers: {facts['mode']}, next {facts['next']}, {', '.join(facts['sources'])}")
@@ -126,8 +127,7 @@ class LineView:
 
     def plugin(self, call: Call) -> None:
         if call.problem:
-            self._out.write(f"plugin {call.plugin}, {call.event} {call.host}: {visible(call.problem)}\n")
-            self._out.flush()
+            _print(self._out, f"plugin {call.plugin}, {call.event} {call.host}: {visible(call.problem)}")
 
     def note(self, at: float, text: str) -> None:
         self._write(at, text)
@@ -137,3 +137,9 @@ class LineView:
 
     def ended(self, facts: Mapping[str, Any]) -> None:
         self._write(facts["at"], f"{facts['registered']} registered; {facts['reason']}")
+
+
+def _print(out: TextIO, line: str) -> None:
+    with named(OUTPUT):
+        out.write(f"{line}\n")
+        out.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from avalanche.cli.common import (
     print_facts,
     print_json,
     print_rows,
+    read_bounded,
     visible,
     when,
 )
@@ -218,7 +220,8 @@ def _import(arguments: argparse.Namespace) -> None:
 
     file = str(arguments.file)
     try:
-        data = sys.stdin.buffer.read() if file == "-" else arguments.file.read_bytes()
+        with nullcontext(sys.stdin.buffer) if file == "-" else arguments.file.open("rb") as stream:
+            data = read_bounded(stream, "standard input" if file == "-" else file)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from error
     entries = parse_hosts(data, file=file)

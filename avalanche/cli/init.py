@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,9 +61,10 @@ def _run(arguments: argparse.Namespace) -> None:
     state = state_of(arguments)
     made: list[str] = []
     kept: list[str] = []
-    _folder(state, made, kept)
-    config = _config(state, arguments, made, kept)
-    _database(state, config, made, kept)
+    with _undone_on_failure(state):
+        _folder(state, made, kept)
+        config = _config(state, arguments, made, kept)
+        _database(state, config, made, kept)
     _keys(state, config, made, kept)
     if arguments.json:
         print_json({"state": str(state.root), "made": made, "kept": kept})
@@ -69,6 +72,27 @@ def _run(arguments: argparse.Namespace) -> None:
     for word, things in (("made", made), ("kept", kept)):
         for thing in things:
             print(f"{word}  {thing}")
+
+
+@contextmanager
+def _undone_on_failure(state: State) -> Iterator[None]:
+    """Remove what a run made that came to nothing: the next one, told better, must not find the old settings."""
+    database = state.database_file
+    files = [state.config_file, state.database_password_file, database]
+    files += [database.with_name(f"{database.name}{end}") for end in ("-wal", "-shm")]
+    folders = [state.root, *state.root.parents]
+    there = {path for path in (*files, *folders) if path.exists()}
+    try:
+        yield
+    except BaseException:
+        for path in files:
+            if path not in there:
+                path.unlink(missing_ok=True)
+        for path in folders:
+            if path not in there:
+                with suppress(OSError):
+                    path.rmdir()
+        raise
 
 
 def _folder(state: State, made: list[str], kept: list[str]) -> None:
@@ -117,10 +141,14 @@ def _config(state: State, arguments: argparse.Namespace, made: list[str], kept: 
 
 
 def _check_same_database(state: State, config: Config, url: str) -> None:
-    if split_url(url, what="--database")[0] != config.database.url:
+    plain, password = split_url(url, what="--database")
+    if plain != config.database.url:
         raise ConfigError(
             f"{state.config_file} names another database; avalanche database move --to URL takes everything along"
         )
+    file = state.database_password_file
+    if password is not None and (not file.exists() or file.read_text(encoding="utf-8") != f"{password}\n"):
+        print(f"{file} has another password, or none; edit it to change the password", file=sys.stderr)
 
 
 def _rolls(given: list[str] | None) -> list[Path]:

@@ -12,8 +12,9 @@ from avalanche.cli.selection import add_hosts, selected
 
 if TYPE_CHECKING:
     from avalanche.adapters.servicefiles import Published
+    from avalanche.adapters.typesetting import Typesetter
     from avalanche.cluster import Cluster
-    from avalanche.report import Files, Renderer
+    from avalanche.report import Files
     from avalanche.roster import Roster
 
 LOCAL, KEYS = "hosts.local", "hostkeys"
@@ -33,7 +34,8 @@ def register(nouns: Nouns[argparse.ArgumentParser]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from avalanche.report import REPORTS, Renderer
+    from avalanche.adapters.typesetting import Typesetter
+    from avalanche.report import REPORTS
 
     name = _name(arguments)
     partial = bool(arguments.hosts) or arguments.query is not None
@@ -50,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> None:
     # Without NAME: everything that can be made here. Where no card is declared, there is no dnsmasq to make it for.
     names = [name] if name else [one for one in REPORTS if one != "dnsmasq" or roster.dhcp.interfaces]
     state = state_of(arguments)
-    _make(arguments, names, roster, Renderer(site_templates(state, state.config(), cluster)))
+    _make(arguments, names, roster, Typesetter(site_templates(state, state.config(), cluster)))
 
 
 def _name(arguments: argparse.Namespace) -> str | None:
@@ -65,15 +67,15 @@ def _name(arguments: argparse.Namespace) -> str | None:
     return name
 
 
-def _make(arguments: argparse.Namespace, names: list[str], roster: Roster, renderer: Renderer) -> None:
+def _make(arguments: argparse.Namespace, names: list[str], roster: Roster, typesetter: Typesetter) -> None:
     from avalanche.adapters.readers import check
-    from avalanche.report import REPORTS, render
+    from avalanche.report import REPORTS
 
     made: list[tuple[str, Path, Files]] = []
     for name in names:
         folder = Path(REPORTS[name].place).parent if arguments.install else arguments.write
         shown = folder or Path(roster.dhcp.run)  # what is only printed is what the frontend's dnsmasq has
-        made.append((name, shown, render([name], roster, renderer, str(shown.absolute()))))
+        made.append((name, shown, typesetter.render(name, roster, str(shown.absolute()))))
     # All are made and read before the first is written.
     readers = {name: check(name, files, roster) for name, _, files in made} if arguments.check else {}
     if arguments.write is None and not arguments.install:

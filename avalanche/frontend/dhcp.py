@@ -19,17 +19,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from avalanche.adapters.files import named
 from avalanche.adapters.servicefiles import publish
+from avalanche.adapters.typesetting import Typesetter
 from avalanche.cluster import Cluster
 from avalanche.config import DhcpConfig
 from avalanche.errors import AvalancheError, ConfigError
 from avalanche.log import facts
-from avalanche.report import HOSTS_FOLDER, Files, Renderer, Template, render
-from avalanche.roster import roster_of
+from avalanche.report import HOSTS_FOLDER, Files, Template, TemplateError
+from avalanche.roster import Rosters
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
+SOON_SECONDS, LATER_SECONDS = 0.5, 5.0  # after files that could not be made or written; ten thousand hosts cost time
 STOP_SECONDS = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # before a dnsmasq that died is started again
 STEADY_SECONDS = 60.0  # what ran so long did not die of its start
@@ -52,11 +55,13 @@ class Dhcp:
         self._inventory = inventory
         self._templates = templates
         self._folder = Path(config.run)
-        self._renders: Mapping[str, Template] = {}
-        self._renderer = Renderer()
+        self._typesetter = Typesetter({})
+        self._refused: tuple[Cluster, TemplateError] | None = None  # what its templates could not render, and why
+        self._rosters = Rosters(config)
         self._seen: Cluster | None = None
         self._files: Files = {}
         self._published: Files = {}
+        self._is_untold = False  # of files that changed before a publication failed
         self._told = ""
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()  # there are files to start with
@@ -71,14 +76,19 @@ class Dhcp:
 
     async def follow(self) -> None:
         """Keep the files equal to the inventory, until cancelled."""
+        pause = SOON_SECONDS
         while True:
             try:
                 await self.refresh()
-                self._told = ""
             except (AvalancheError, OSError) as error:
-                if str(error) != self._told:
-                    log.error("dhcp keeps its old files", extra=facts(reason=error))
-                    self._told = str(error)
+                reason = f"{error.filename or 'system'}: {error.strerror}" if isinstance(error, OSError) else str(error)
+                if reason != self._told:
+                    log.error("dhcp keeps its old files", extra=facts(reason=reason))
+                    self._told, pause = reason, SOON_SECONDS
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LATER_SECONDS)
+                continue
+            self._told, pause = "", SOON_SECONDS
             await asyncio.sleep(POLL_SECONDS)
 
     async def refresh(self) -> None:
@@ -98,12 +108,13 @@ class Dhcp:
         begun = time.monotonic()
         # A publication that fails half-way leaves nobody knows what.
         known, self._published = self._published, {}
+        is_untold, self._is_untold = self._is_untold, True
         done = await asyncio.to_thread(publish, self._folder, files, owned=(HOSTS_FOLDER,), known=known)
-        self._files, self._published, self._seen = files, files, cluster
+        self._files, self._published, self._seen, self._is_untold = files, files, cluster, False
         if changes_main:
             # Whoever waits for the process starts it again, with the new settings.
             self._signal(signal.SIGTERM)
-        elif done and not (done.fresh and not done.removed):
+        elif is_untold or (done and not (done.fresh and not done.removed)):
             self._signal(signal.SIGHUP)
         self._ready.set()
         if done:
@@ -135,17 +146,24 @@ class Dhcp:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _render(self, cluster: Cluster) -> Files:
-        roster = roster_of(cluster, self._config)
+        roster = self._rosters.of(cluster)
         templates = self._templates(cluster)
-        if templates != self._renders:
-            self._renders, self._renderer = templates, Renderer(templates)
-        return render(["dnsmasq"], roster, self._renderer, str(self._folder))
+        if templates != self._typesetter.templates:
+            self._typesetter, self._refused = Typesetter(templates), None
+        if self._refused is not None and self._refused[0] is cluster:
+            raise self._refused[1]  # it may have taken a while to find that out
+        try:
+            return self._typesetter.render("dnsmasq", roster, str(self._folder))
+        except TemplateError as error:
+            self._refused = cluster, error
+            raise
 
     async def _check(self, main: str) -> None:
         """Let dnsmasq read its settings before they replace those it has."""
         path = self._folder / f".{MAIN}.new"
-        path.write_text(main)
         try:
+            with named(path):
+                path.write_text(main)
             process = await asyncio.create_subprocess_exec(
                 self._config.program,
                 "--test",
@@ -156,7 +174,7 @@ class Dhcp:
             )
             said = (await process.communicate())[1].decode(errors="replace")
         finally:
-            path.unlink()
+            path.unlink(missing_ok=True)
         if process.returncode:
             raise ConfigError(f"dnsmasq refuses its settings: {' '.join(said.replace(str(path), MAIN).split())}")
 

@@ -20,6 +20,7 @@ from avalanche.compiler import compile_rolls
 from avalanche.effects import Effects, Untrusted
 from avalanche.manifest import Manifest
 from avalanche.membership import Membership
+from avalanche.modules import requested_modules
 from avalanche.orders import Order
 from avalanche.profile import Profile, installation_document
 
@@ -171,13 +172,14 @@ class Planner:
         """
         wanted = frozenset((request.name, request.meta) for request in profile.requested)
         unwanted = frozenset((request.name, request.meta) for request in profile.excluded)
-        key = (generation_id, wanted, unwanted)
+        modules = requested_modules(profile)
+        key = (generation_id, wanted, unwanted, modules)
         found = self._closures.get(key)
         if found is None:
             solver = self._solvers.get(generation_id)
             if solver is None:
                 solver = self._solvers.put(generation_id, Solver(self._distributions.open(generation_id)))
-            solved = solver.solve(profile.requested, excluded=profile.excluded)
+            solved = solver.solve(profile.requested, excluded=profile.excluded, modules=modules)
             found = self._closures.put(key, solved.manifest)
         return found
 

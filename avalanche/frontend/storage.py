@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from avalanche.adapters import orderbook
-from avalanche.adapters.database import Database, DatabaseUnavailable, Transaction
+from avalanche.adapters.database import Database, DatabaseFull, DatabaseUnavailable, Transaction
 from avalanche.cluster import Cluster
 from avalanche.errors import AvalancheError
 from avalanche.log import facts
@@ -44,6 +44,7 @@ class Storage:
         self._database = database
         self._is_checked = False
         self._away_since: float | None = None
+        self._lacks_writes = False  # on a full disk everything can still be read
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._waiting: list[_Job] = []
         self._running: asyncio.Task[None] | None = None
@@ -141,15 +142,17 @@ class Storage:
                 self._forget()
                 raise
 
+        writes = any(job.writes for job in group)
         try:
             self._check()
-            results = self._database.run(work, writes=any(job.writes for job in group))
+            results = self._database.run(work, writes=writes)
         except BaseException as error:
             self._forget()  # it may be the commit that failed
             if isinstance(error, DatabaseUnavailable):
-                self._note_away(error)
+                self._note_away(error, writes=writes)
             raise
-        self._note_back()
+        if writes or not self._lacks_writes:
+            self._note_back()
         return results
 
     def _check(self) -> None:
@@ -158,8 +161,9 @@ class Storage:
             self._database.check()
             self._is_checked = True
 
-    def _note_away(self, error: DatabaseUnavailable) -> None:
+    def _note_away(self, error: DatabaseUnavailable, *, writes: bool) -> None:
         """Say once what an outage means."""
+        self._lacks_writes = self._lacks_writes or (writes and isinstance(error, DatabaseFull))
         if self._away_since is None:
             self._away_since = time.monotonic()
             told = "stubs, profiles, boot scripts, events and ends of installs wait; packages and bundle are served on"
@@ -168,7 +172,7 @@ class Storage:
     def _note_back(self) -> None:
         if self._away_since is not None:
             log.info("database back", extra=facts(seconds=f"{time.monotonic() - self._away_since:.1f}"))
-            self._away_since = None
+            self._away_since, self._lacks_writes = None, False
 
     def _forget(self) -> None:
         """What was seen in a transaction that failed may come again with the same revision and other content."""

@@ -40,6 +40,7 @@ class Timeline:
         self._waiting: list[_Batch] = []
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
+        self._told = ""  # why events could not be stored, the last time
 
     def __repr__(self) -> str:
         return f"<Timeline {len(self._waiting)} waiting>"
@@ -93,9 +94,14 @@ class Timeline:
             try:
                 await self._storage.write(lambda transaction, _: orderbook.add_events(transaction, events))
             except Exception as error:  # whatever it is, somebody waits for an answer
-                log.error("events not stored", extra=facts(events=len(events), reason=error))
+                # It is tried every second, and every host that sends hears why: the log needs it once.
+                level = logging.DEBUG if str(error) == self._told else logging.ERROR
+                log.log(level, "events not stored", extra=facts(events=len(events), reason=error))
+                self._told = str(error)
                 self._waiting[:0] = [batch for batch in batches if batch.stored is None]
                 failure = error
+            else:
+                self._told = ""
         for batch in batches:
             if batch.stored is None or batch.stored.done():
                 continue

@@ -1,7 +1,8 @@
 """What the real dnf 4 would install. Runs under the system's Python, which has dnf: a line of JSON in, a line out.
 
-A question is ``{"repository": DIRECTORY, "install": [...], "exclude": [...]}``, asked as Anaconda asks
-(``Base.install_specs``); an answer is ``{"packages": [NEVRA...]}`` or ``{"error": TEXT}``.
+A question is ``{"repository": DIRECTORY, "install": [...], "exclude": [...]}``, and perhaps with
+``"enable": ["MODULE:STREAM"...]`` and ``"disable"``, asked as Anaconda asks (``Base.install_specs``); an answer is
+``{"packages": [NEVRA...]}`` or ``{"error": TEXT}``.
 """
 
 import json
@@ -12,6 +13,7 @@ import tempfile
 import dnf
 import dnf.exceptions
 import dnf.repo
+from dnf.module.module_base import ModuleBase
 
 logging.getLogger("dnf").addHandler(logging.NullHandler())
 logging.getLogger("dnf").propagate = False
@@ -40,6 +42,8 @@ def answer(question):
         base.fill_sack(load_system_repo=False)
         base.read_comps()
         try:
+            ModuleBase(base).disable(question.get("disable", []))
+            ModuleBase(base).enable(question.get("enable", []))
             base.install_specs(question["install"], question["exclude"])
             base.resolve()
         except (dnf.exceptions.MarkingErrors, dnf.exceptions.DepsolveError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from avalanche.adapters import orderbook
+from avalanche.adapters.audit import read_audit
 from avalanche.adapters.backup import BackupError, close_for_good, copy, read_backup, restore, write_backup
 from avalanche.adapters.database import Database, DatabaseUnavailable
 from avalanche.adapters.engine import Where
@@ -19,6 +21,7 @@ from avalanche.cluster import Cluster, Host, Interface, Setting
 from avalanche.network import Network, parse_addresses
 from avalanche.orders import Order
 from lab.mariadb import MariaDB
+from tests.smalldisk import SmallDisk
 
 NOW = 1_795_000_000.123456
 ODD = "é \U0001f427 'quoted' \\ 100% \n\t" + "x" * 60_000
@@ -137,7 +140,7 @@ def test_a_backup_is_of_one_moment(full: Database, tmp_path: Path) -> None:
 
 def test_a_copy_leaves_a_source_that_nobody_goes_on_with(full: Database, other: Database) -> None:
     with full.transaction() as transaction:
-        copy(transaction, other)
+        copy(transaction, other, name="here")
         close_for_good(transaction)
     assert set(content(other)[0].hosts) == {"compute-0-0", "compute-0-1"}
     with pytest.raises(DatabaseUnavailable, match="the database was moved"):
@@ -148,6 +151,46 @@ def test_a_copy_into_something_is_refused_and_changes_neither(full: Database, ot
     with other.transaction() as transaction:
         transaction.set_attribute(Setting("global", "", "mine", "1"))
     with pytest.raises(BackupError, match="is not empty"), full.transaction() as transaction:
-        copy(transaction, other)
+        copy(transaction, other, name="here")
     assert [setting.name for setting in content(other)[0].settings] == ["mine"]
     assert len(content(full)[0].hosts) == 2
+
+
+@pytest.mark.parametrize("leave", [0, 8192])
+def test_a_backup_that_does_not_fit_names_its_file_and_leaves_the_one_before(
+    full: Database, small_disk: SmallDisk, leave: int
+) -> None:
+    file = small_disk.root / "backup"
+    write_backup(full, file)
+    before = file.read_bytes()
+    with full.transaction() as transaction:
+        transaction.set_attribute(Setting("global", "", "noise", secrets.token_hex(30_000)))
+    with small_disk.full(leave=leave):
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            write_backup(full, file, force=True)
+        assert caught.value.filename == str(file)
+        assert (small_disk.names(), file.read_bytes()) == (["backup"], before)
+    write_backup(full, file, force=True)
+    assert file.read_bytes() != before
+
+
+def test_who_restored_or_moved_is_in_the_audit_of_what_is_used_from_then_on(
+    full: Database, other: Database, tmp_path: Path
+) -> None:
+    def told(database: Database) -> list[tuple[str, str, dict[str, object]]]:
+        with database.snapshot() as transaction:
+            found = read_audit(transaction, subject=database.name, author=None, last=10)
+        return [(change.author, change.action, dict(change.detail)) for change in found]
+
+    write_backup(full, tmp_path / "backup")
+    full.author = other.author = "ann"
+    rows = restore(full, tmp_path / "backup", force=True).rows
+    assert told(full) == [("ann", "database restore", {"file": str(tmp_path / "backup"), "rows": rows})]
+    with full.transaction() as transaction:
+        moved = copy(transaction, other, name=full.name).rows
+    assert moved == rows + 1
+    assert told(other) == [("ann", "database move", {"source": full.name, "rows": moved})]
+    with other.snapshot() as transaction:  # and what was done before it came is still known
+        assert "database restore" in {
+            change.action for change in read_audit(transaction, subject=None, author=None, last=99)
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
@@ -115,6 +116,27 @@ def test_what_decides_about_the_content_decides_about_the_id(
     ids.append(take(fewer).id)
     assert len(set(ids)) == 4
     assert all(re.fullmatch("g-[0-9a-f]{16}", generation) for generation in ids)
+
+
+def test_a_disc_s_modules_are_in_the_generation_and_decide_about_its_id(
+    take: Import, packages: Path, tmp_path: Path
+) -> None:
+    before = take().id
+    folder = Path(shutil.copytree(packages, tmp_path / "folder"))
+    (folder / ".treeinfo").write_text("[general]\nname = disc\n")  # names places that a generation has not
+    modules = folder / "modules.yaml"
+    text = "document: modulemd\nversion: 2\ndata: {name: m, stream: a, version: 1, artifacts: {rpms: []}}\n"
+    modules.write_text(text)
+    generation = take(folder)
+    assert generation.id != before
+    entry = next(entry for entry in generation.manifest.entries if "modules" in entry.path)
+    assert gzip.decompress(generation.object_path(entry.path).read_bytes()).decode() == text
+    assert not [entry for entry in generation.manifest.entries if "treeinfo" in entry.path]
+    modules.unlink()
+    assert take(folder).id == before
+    modules.write_text("nonsense")
+    with pytest.raises(RepositoryError, match=r"modules\.yaml: document 1 is no module"):
+        take(folder)
 
 
 def test_current_follows_the_last_import_and_older_generations_stay(

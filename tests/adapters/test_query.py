@@ -83,6 +83,13 @@ QUERIES: list[tuple[str, list[tuple[object, ...]]]] = [
     ("select concat(name, '.local') from nodes where inet_aton(ip) between inet_aton('10.1.0.2') and 167837999",
      [("compute-1-1.local",)]),
     ("select concat(name, ip) from nodes where name='nfs-1-0'", [(None,)]),
+    ("select inet_ntoa(inet_aton(max(ip)) - 1), inet_ntoa(null), inet_ntoa(-1) from networks",
+     [("10.1.0.1", None, None)]),
+    ("select concat_ws('-', name, null, rack), concat_ws(null, name) from nodes where name = 'nfs-1-0'",
+     [("nfs-1-0-1", None)]),
+    ("select if(rack=0, 'zero', name), if('1x', 1, 2), if('x', 1, 2), if(null, 1, 2), if(0.5, 1, 2) from nodes "
+     "where name like '%-1-0' or name = 'compute-0-0' order by name",
+     [("zero", 1, 2, 2, 1), ("compute-1-0", 1, 2, 2, 1), ("nfs-1-0", 1, 2, 2, 1)]),
     ("with r(rack) as (select 1) select name from nodes where rack in (select rack from r) and name like 'nfs%';",
      [("nfs-1-0",)]),
 ]  # fmt: skip

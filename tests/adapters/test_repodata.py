@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import subprocess
@@ -11,8 +12,10 @@ from pathlib import Path
 import createrepo_c
 import pytest
 
-from avalanche.adapters.repodata import find_comps, places, read_header, write_repodata
+from avalanche.adapters.repodata import find_comps, find_modules, places, read_header, write_repodata
 from avalanche.errors import RepositoryError
+from avalanche.modules import parse_modules
+from avalanche.repository import parse_comps
 from tests.adapters.rpms import COMPS
 
 
@@ -85,3 +88,89 @@ def test_a_file_that_is_no_rpm_or_not_the_expected_one_is_named(packages: Path, 
         read_header(tmp_path / "text", path="Packages/a.rpm", sha256="0" * 64)
     with pytest.raises(RepositoryError, match=r"Packages/a\.rpm: the store's copy is damaged"):
         read_header(next(packages.rglob("*.rpm")), path="Packages/a.rpm", sha256="0" * 64)
+
+
+GROUP = "<comps><group><id>{id}</id><name>{id}</name><packagelist>{members}</packagelist></group></comps>"
+STREAM = "document: modulemd\nversion: 2\ndata: {{name: {name}, stream: 1.10, version: 1, artifacts: {{rpms: []}}}}\n"
+
+
+def repository(folder: Path, comps: str = "", modules: str = "", *, how: str = "gz") -> Path:
+    """A repository without packages, as tools make it."""
+    folder.mkdir(parents=True)
+    programs = Path(sys.executable).parent
+
+    def run(program: str, *arguments: object) -> None:
+        subprocess.run([programs / program, *map(str, arguments)], cwd=folder, check=True, capture_output=True)
+
+    (folder / "groups").write_text(comps or GROUP.format(id="x", members=""))
+    run("createrepo_c", "--quiet", *(["--groupfile", "groups"] if comps else []), ".")
+    if modules:
+        (folder / "modules").write_text(modules)
+        run("modifyrepo_c", "--mdtype=modules", f"--compress-type={how}", "modules", "repodata")
+        (folder / "modules").unlink()
+    (folder / "groups").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("how", ["gz", "xz", "zstd", "bz2"])
+def test_modules_are_found_where_tools_put_them(tmp_path: Path, how: str) -> None:
+    text = STREAM.format(name="node")
+    found = find_modules(repository(tmp_path / "one", modules=text, how=how))
+    assert found == b"---\n" + text.encode()
+    assert [build.name for build in parse_modules(found, file="x").builds] == ["node:1.10"]
+
+
+def test_a_folder_may_have_its_modules_beside_its_packages(tmp_path: Path) -> None:
+    assert find_modules(tmp_path) is None
+    (tmp_path / "modules.yaml").write_text(STREAM.format(name="node"))
+    assert find_modules(tmp_path) == STREAM.format(name="node").encode()
+
+
+def test_a_disc_s_repositories_are_put_together(tmp_path: Path) -> None:
+    members = '<packagereq type="mandatory">{}</packagereq>'
+    repository(tmp_path / "BaseOS", GROUP.format(id="core", members=members.format("bash")))
+    streams = STREAM.format(name="node") + "...\n---\n" + STREAM.format(name="php")
+    both = GROUP.format(id="core", members=members.format("vim")).replace("</comps>", "")
+    both += GROUP.format(id="php", members=members.format("php")).removeprefix("<comps>")
+    repository(tmp_path / "AppStream", both, streams)
+    repository(tmp_path / "AppStream2", modules=STREAM.format(name="perl"))
+    repository(tmp_path / ".old", GROUP.format(id="hidden", members=""))
+    comps = parse_comps(find_comps(tmp_path) or b"", file="x")
+    assert {group.id: [one.name for one in group.members] for group in comps.groups} == {
+        "core": ["vim", "bash"], "php": ["php"]
+    }  # fmt: skip
+    modules = parse_modules(find_modules(tmp_path) or b"", file="x")
+    assert [build.module for build in modules.builds] == ["node", "php", "perl"]
+    # What the folder's own repository data say is all there is.
+    (tmp_path / "own").mkdir()
+    program = Path(sys.executable).with_name("createrepo_c")
+    (tmp_path / "groups").write_text(GROUP.format(id="mine", members=""))
+    subprocess.run([program, "--quiet", "--groupfile", "groups", "."], cwd=tmp_path, check=True, capture_output=True)
+    assert [group.id for group in parse_comps(find_comps(tmp_path) or b"", file="x").groups] == ["mine"]
+
+
+def test_a_chunked_twin_is_passed_over_and_refused_where_it_stands_alone(tmp_path: Path) -> None:
+    folder = repository(tmp_path / "one", GROUP.format(id="core", members=""), STREAM.format(name="node"))
+    repomd = folder / "repodata" / "repomd.xml"
+    chunked = folder / "repodata" / "chunked.zck"
+    chunked.write_bytes(b"\0ZCK1" + bytes(100))
+    plain = repomd.read_text()
+    for kind in ("group", "modules"):
+        twin = f'<data type="{kind}_zck"><location href="repodata/chunked.zck"/></data></repomd>'
+        repomd.write_text(plain.replace("</repomd>", twin))
+        assert find_comps(folder) is not None and find_modules(folder) is not None
+        repomd.write_text(plain.replace(f'type="{kind}"', 'type="other"').replace("</repomd>", twin))
+        with pytest.raises(
+            RepositoryError, match=rf"chunked\.zck: the {kind}s? cannot be read: .*; unpack it \(unzck\)"
+        ):
+            find_comps(folder) if kind == "group" else find_modules(folder)
+
+
+def test_what_modules_a_repository_has_is_written_as_dnf_reads_it(packages: Path, tmp_path: Path) -> None:
+    text = STREAM.format(name="node").encode()
+    files = write_repodata(tmp_path / "repodata", headers_of(packages), COMPS, text)
+    assert files[-1].name.endswith("-modules.yaml.gz")
+    assert gzip.decompress(files[-1].read_bytes()) == text
+    again = write_repodata(tmp_path / "again", headers_of(packages), COMPS, text)
+    assert [path.name for path in files] == [path.name for path in again]
+    assert find_modules(tmp_path) == b"---\n" + text

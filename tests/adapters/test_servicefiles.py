@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from avalanche.adapters.servicefiles import differences, publish, read_keys, read_local, read_templates
 from avalanche.errors import ConfigError
+from tests.smalldisk import SmallDisk
 
 contents = st.dictionaries(st.sampled_from(("main", "hosts/a", "hosts/b", "hosts/c")), st.sampled_from(("x\n", "y\n")))
 
@@ -96,3 +97,27 @@ def test_what_a_site_adds_need_not_exist(tmp_path: Path) -> None:
     (tmp_path / "hosts.local").write_bytes(b"\xff")
     with pytest.raises(ConfigError, match=r"hosts.local: cannot be read"):
         read_local(tmp_path / "hosts.local")
+
+
+@pytest.mark.parametrize("leave", [0, 40_000])
+def test_on_a_full_disk_every_file_is_the_old_or_the_new_one_and_the_next_call_does_the_rest(
+    small_disk: SmallDisk, leave: int
+) -> None:
+    folder = small_disk.root / "files"
+    text = "x" * 5000
+    before = {"main": text, **{f"hosts/{number}": f"{number} {text}" for number in range(40)}}
+    after = {"main": text * 2, **{f"hosts/{number}": f"new {number} {text}" for number in range(1, 50)}}
+    publish(folder, before, owned=("hosts",))
+    with small_disk.full(leave=leave):
+        (folder / "hosts" / "0").write_text(before["hosts/0"])
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            publish(folder, after, owned=("hosts",))
+        # What is wrong is said of a file that whoever reads the message knows.
+        assert Path(caught.value.filename).relative_to(folder).as_posix() in after
+        found = content(folder)
+        assert "hosts/0" not in found  # what is gone goes all the same: on some disks that makes the room
+        assert set(found) <= set(before) | set(after)
+        assert all(found[path] in (before.get(path), after.get(path)) for path in found)
+        assert set(before) - {"hosts/0"} <= set(found)
+    publish(folder, after, owned=("hosts",))
+    assert content(folder) == after

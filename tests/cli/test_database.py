@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from avalanche.adapters.state import State
 from lab.mariadb import PASSWORD, USER, MariaDB
 from tests.frontend.rig import avalanche, run
+from tests.smalldisk import SmallDisk
 
 QUOTED = "se%20cret%2F%40%3A%25"
 
@@ -69,6 +73,68 @@ def test_everything_moves_to_mariadb_and_back(state: State, mariadb: MariaDB, tm
     assert facts("database", "show")["engine"] == "sqlite"
     assert len(facts("host", "list")) == 5
     assert "is the database that is used already" in run("database", "move", "--to", "sqlite").err
+
+
+def test_an_address_from_standard_input_is_nowhere_but_in_the_file_of_the_password(
+    state: State, mariadb: MariaDB
+) -> None:
+    avalanche("host", "add", "compute-0-0")
+    avalanche("database", "backup", state.root / "before")
+    secrets = (PASSWORD, QUOTED, "%20cret", "e cret")
+    said = []
+    for url, status in (
+        (address(mariadb, password=f":{QUOTED}%21"), 1),
+        (f"{address(mariadb)}?charset=nonsense", 1),
+        (f"{address(mariadb)} twice", 1),
+        (address(mariadb).replace("mysql", "postgresql", 1), 1),
+        (address(mariadb).replace("/avalanche_", "/nosuch_"), 1),
+        (address(mariadb), 0),
+    ):
+        command = [sys.executable, "-m", "avalanche", "database", "move", "--to", "-"]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        # What everybody on the machine may see.
+        said.append(Path(f"/proc/{process.pid}/cmdline").read_text())
+        out, err = process.communicate(f"{url}\n", timeout=60)
+        assert (process.returncode, err.count("\n")) == (status, status), err
+        said += [out, err]
+        kept = {
+            path.name for path in state.root.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()
+        }
+        assert kept == (set() if status else {"database.password"})
+    said += [avalanche("audit", "--json"), avalanche("database", "show"), state.config_file.read_text()]
+    assert [text for text in said if any(secret in text for secret in secrets)] == []
+    assert facts("audit")[-1]["action"] == "database move"
+    avalanche("database", "restore", state.root / "before", "--force")
+    found = facts("audit")[-1]
+    assert (found["action"], found["detail"]["file"]) == ("database restore", str(state.root / "before"))
+    assert found["subject"] == facts("database", "show")["database"]
+
+
+def test_a_move_that_cannot_be_finished_leaves_the_settings_and_the_old_database(
+    state: State, mariadb: MariaDB, small_disk: SmallDisk
+) -> None:
+    avalanche("host", "add", "compute-0-0")
+    shutil.copytree(state.root, small_disk.root / "state", symlinks=True, ignore=shutil.ignore_patterns("store"))
+    place, root = small_disk.folder / "state", small_disk.root / "state"
+    command = ("database", "move", "--to", address(mariadb), "--force", "--state", place)
+    before = (root / "avalanche.toml").read_text()
+    names = {*small_disk.names(), "state/avalanche.db-shm", "state/avalanche.db-wal"}
+    wall = []  # what did not fit
+    for pages in (9, 10, 100):
+        with small_disk.full(leave=pages * 4096):
+            result = small_disk.run(*command)
+        if result.returncode == 0:
+            break
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+        wall.append(result.stderr.rpartition("/")[2].strip())
+        assert (root / "avalanche.toml").read_text() == before
+        assert set(small_disk.names()) <= names
+    assert "avalanche.db: database or disk is full; free space on its file system" in wall
+    assert any(line.endswith("No space left on device") for line in wall)
+    show = small_disk.run("database", "show", "--state", place, "--json")
+    assert json.loads(show.stdout)["hosts"] == 1, show.stderr
 
 
 def test_a_backup_is_restored_with_force_into_what_init_made(engine_state: State, tmp_path: Path) -> None:

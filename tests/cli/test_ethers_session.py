@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from avalanche.adapters.state import State
 from lab.mariadb import PASSWORD, USER, MariaDB
 from tests.frontend.rig import avalanche
+from tests.smalldisk import SmallDisk
 
 DISCOVER = "Nov 21 15:01:00 dnsmasq-dhcp[7]: 19 DHCPDISCOVER(eth0) 52:54:00:00:00:{:02x} \n"
 
@@ -28,7 +30,8 @@ def server() -> Iterator[MariaDB]:
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in out.read_text().splitlines() if line.startswith("{")]
+    lines = [line for line in out.read_text().splitlines(keepends=True) if line.startswith("{")]
+    return [json.loads(line) for line in lines if line.endswith("}\n")]
 
 
 def wait(out: Path, what: str, count: int = 1) -> None:
@@ -92,3 +95,63 @@ def test_a_database_that_goes_away_and_comes_back_costs_time_and_no_machine(
     hosts = [(row["host"], row["mac"][-2:]) for row in rows(out) if row["event"] == "registered"]
     assert hosts == [("compute-0-0", "01"), ("compute-0-1", "02"), ("compute-0-2", "03"), ("compute-0-3", "04")]
     assert len(json.loads(avalanche("host", "list", "--json"))) == 4
+
+
+def test_a_full_disk_is_told_once_and_costs_time_and_no_machine(
+    state: State, tmp_path: Path, small_disk: SmallDisk
+) -> None:
+    avalanche("network", "add", "private", "--subnet", "10.1.0.0/16")
+    shutil.copytree(state.root, small_disk.root / "state", symlinks=True, ignore=shutil.ignore_patterns("store"))
+    log, out = tmp_path / "log", tmp_path / "out"
+    log.touch()
+    command = small_disk.command(
+        "ethers", "--state", small_disk.folder / "state", "--source", f"dnsmasq:{log}", "--no-order",
+        "--json", "--count", 200, "--timeout", "2m",
+    )  # fmt: skip
+    with out.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+    try:
+        wait(out, '"event": "start"')
+        with log.open("a") as file:
+            file.write(DISCOVER.format(0))
+        wait(out, '"event": "registered"')
+        with small_disk.full():
+            with log.open("a") as file:
+                file.write("".join(DISCOVER.format(number) for number in range(1, 200)))
+            wait(out, "disk is full; free space on its file system; nothing is lost, trying again")
+            with log.open("a") as file:  # a request of a machine that is no installer's is noted meanwhile
+                file.write(DISCOVER.format(250).replace("DISCOVER", "REQUEST"))
+            wait(out, '"verdict": "kind"')
+        assert process.wait(timeout=60) == 0, out.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    hosts = [int(row["mac"][-2:], 16) for row in rows(out) if row["event"] == "registered"]
+    assert hosts == list(range(200))
+    said = [row["text"].split(": ")[-1] for row in rows(out) if row["event"] == "note"]
+    assert said == [
+        "database or disk is full; free space on its file system; nothing is lost, trying again", "the database is back"
+    ]  # fmt: skip
+
+
+def test_a_stream_that_cannot_be_written_ends_the_run_in_one_line_and_undoes_nothing(
+    state: State, tmp_path: Path, small_disk: SmallDisk
+) -> None:
+    avalanche("network", "add", "private", "--subnet", "10.1.0.0/16")
+    log, out = tmp_path / "log", small_disk.root / "out"
+    log.touch()
+    command = [sys.executable, "-m", "avalanche", "ethers", "--state", state.root, "--source", f"dnsmasq:{log}"]
+    with out.open("w") as file:
+        process = subprocess.Popen([*command, "--json", "--no-order"], stdout=file, stderr=subprocess.PIPE, text=True)
+    try:
+        wait(out, '"event": "start"')
+        with small_disk.full():
+            with log.open("a") as file:
+                file.write("".join(DISCOVER.format(number) for number in range(100)))
+            _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, errors) == (1, "standard output: No space left on device\n")
+    told = {row["host"] for row in rows(out) if row["event"] == "registered"}
+    assert told <= {row["host"] for row in json.loads(avalanche("host", "list", "--json"))}

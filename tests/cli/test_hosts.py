@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from avalanche.cli import common
 from tests.frontend.rig import avalanche, run
 
 pytestmark = pytest.mark.usefixtures("engine_state")
@@ -182,6 +183,29 @@ def test_a_file_that_is_wrong_names_the_line_and_changes_nothing(tmp_path: Path)
         assert (result.status, result.err.count("\n")) == (1, 1), text
         assert why in result.err
         assert str(file) in result.err
+    assert hosts() == []
+
+
+def test_what_has_no_end_or_is_no_text_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(common, "MAX_INPUT", 4096)
+    avalanche("network", "add", "private", "--subnet", "10.1.0.0/16")
+    endless, junk = Path("/dev/zero"), tmp_path / "junk"
+    junk.write_bytes(b"\xff\xfe")
+    for arguments, why in (
+        (("host", "import", endless), "/dev/zero: longer than the 4096 bytes that are read"),
+        (("ethers", "--source", f"list:{endless}"), "/dev/zero: longer than the 4096 bytes"),
+        (("host", "import", "-"), "standard input: longer"),
+        (("attr", "set", "a", "-"), "standard input: longer"),
+        (("ethers", "--source", "list:-"), "standard input: longer"),
+    ):
+        with endless.open() as stream:
+            monkeypatch.setattr("sys.stdin", stream)
+            result = run(*arguments)
+        assert (result.status, result.err.count("\n")) == (1, 1), result
+        assert why in result.err
+    with junk.open(encoding="utf-8") as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        assert run("attr", "set", "a", "-").err == "standard input: not UTF-8 text\n"
     assert hosts() == []
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import stat
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from avalanche.adapters.state import State
+from lab.mariadb import PASSWORD, USER, MariaDB
 from tests.frontend.rig import avalanche, make_roll, run
+from tests.smalldisk import SmallDisk
 
 
 @pytest.fixture
@@ -91,12 +96,60 @@ def test_settings_that_were_written_before_are_used(fresh: State) -> None:
         ((), "avalanche init --address ADDRESS"),
         (("--address", "not an address"), "neither an IP address nor a host name"),
         (("--address", "10.1.1.1", "--roll", "/nonexistent"), "/nonexistent is not a roll"),
+        (("--address", "10.1.1.1", "--roll", "{broken}"), "graphs/default/test.xml"),
+        (("--address", "10.1.1.1", "--roll", "{roll}", "--database", "mysql://u:secret@127.0.0.1:1/x"), "running?"),
     ],
 )
-def test_what_is_wrong_is_one_line(fresh: State, options: tuple[str, ...], why: str) -> None:
-    result = run("init", "--state", fresh.root, *options)
-    assert (result.status, result.err.count("\n")) == (1, 1)
-    assert why in result.err
+def test_what_is_wrong_is_one_line_and_leaves_nothing_behind(
+    fresh: State, tmp_path: Path, options: tuple[str, ...], why: str
+) -> None:
+    broken = make_roll(tmp_path / "broken")
+    (broken / "graphs" / "default" / "test.xml").write_text("<graph>")
+    places = {"broken": broken, "roll": tmp_path / "roll"}
+    before = sorted(tmp_path.rglob("*"))
+    for more in ("new", "new/state", "new/state/mine"):
+        result = run("init", "--state", fresh.root, *(option.format_map(places) for option in options))
+        assert (result.status, result.err.count("\n")) == (1, 1)
+        assert why in result.err
+        assert sorted(tmp_path.rglob("*")) == before
+        (tmp_path / more).mkdir()
+        before = sorted(tmp_path.rglob("*"))
+
+
+def test_a_server_s_password_that_was_wrong_is_not_kept(
+    fresh: State, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"mysql+pymysql://{USER}:{{}}@127.0.0.1:{mariadb.port}/{mariadb.make_database().database}"
+    monkeypatch.setattr("sys.stdin", io.StringIO(url.format("wrong")))
+    options = ("--state", fresh.root, "--address", "127.0.0.1", "--roll", fresh.root.parent.parent / "roll")
+    assert "the user or password of database.url is wrong" in run("init", *options, "--database", "-").err
+    assert not fresh.root.parent.exists()
+    right = url.format(quote(PASSWORD, safe=""))
+    monkeypatch.setattr("sys.stdin", io.StringIO(right))
+    assert init(fresh, "--database", "-")["kept"] == []
+    # From then on the file is the operator's.
+    result = run("init", *options, "--database", url.format("another"))
+    assert (result.status, result.err) == (
+        0, f"{fresh.database_password_file} has another password, or none; edit it to change the password\n"
+    )  # fmt: skip
+    assert fresh.database_password_file.read_text() == f"{PASSWORD}\n"
+    assert run("init", *options, "--database", right).err == ""
+
+
+def test_a_disk_that_is_full_leaves_nothing_or_what_the_next_run_completes(
+    tmp_path: Path, small_disk: SmallDisk
+) -> None:
+    roll = make_roll(tmp_path / "roll")
+    command = ("init", "--state", small_disk.folder / "state", "--address", "127.0.0.1", "--roll", roll, "--json")
+    for leave in (0, 400_000):
+        with small_disk.full(leave=leave):
+            result = small_disk.run(*command)
+            assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
+            assert re.search(r"No space left on device|disk is full", result.stderr)
+            assert [name for name in small_disk.names() if "/." in name] == []  # nothing half written
+    made = small_disk.run(*command)
+    assert made.returncode == 0, made.stderr
+    assert (small_disk.root / "state" / "authority" / "server.pem").exists()
 
 
 def test_the_working_directory_is_the_base_roll_when_it_is_one(
