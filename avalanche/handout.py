@@ -45,6 +45,9 @@ class _Host:
     group: _Group
     seen: float
     leased: dict[int, float] = field(default_factory=dict)
+    """Since when, by piece."""
+    halted: dict[int, float] = field(default_factory=dict)
+    """The age of leases that do not run."""
 
 
 def handing_order(order: Sequence[int], sizes: Sequence[int]) -> list[int]:
@@ -133,19 +136,47 @@ class Handout:
 
     def advance(self, now: float) -> bool:
         """Take back what ran out; return whether there was something."""
-        silent = [name for name, host in self._hosts.items() if now - host.seen > SILENT_SECONDS]
+        silent = [name for name, host in self._hosts.items() if now - host.seen > SILENT_SECONDS and not host.halted]
         for name in silent:
             self.leave(name)
         late = [
             piece
             for host in self._hosts.values()
             for piece, since in host.leased.items()
-            if now - since > LEASE_SECONDS
+            if now - since > LEASE_SECONDS and piece not in host.halted
         ]
         for piece in late:
             del self._hosts[self._leases[piece]].leased[piece]
             self._return(piece)
         return bool(silent or late)
+
+    def halt(self, host: str, pieces: Iterable[int], now: float) -> None:
+        """These wait for the frontend's own turn to send: until `go_on` no lease of them runs out."""
+        found = self._hosts.get(host)
+        for piece in pieces:
+            if found is not None and piece in found.leased and piece not in found.halted:
+                found.halted[piece] = now - found.leased[piece]
+
+    def go_on(self, host: str, pieces: Iterable[int], now: float) -> None:
+        """These may be sent: their leases run as if they had not waited."""
+        found = self._hosts.get(host)
+        if found is None:
+            return
+        found.seen = now
+        for piece in pieces:
+            if piece in found.halted:
+                found.leased[piece] = now - found.halted.pop(piece)
+
+    def give_back(self, host: str, pieces: Iterable[int]) -> bool:
+        """These, leased to ``host``, were not sent; return whether there was one."""
+        found = self._hosts.get(host)
+        lost = [piece for piece in pieces if found is not None and piece in found.leased]
+        for piece in lost:
+            assert found is not None
+            del found.leased[piece]
+            found.halted.pop(piece, None)
+            self._return(piece)
+        return bool(lost)
 
     def confirm(self, host: str, pieces: Iterable[int], now: float) -> None:
         """A host has these pieces, checked."""
@@ -227,6 +258,7 @@ class Handout:
         holder = self._leases.pop(piece, None)
         if holder is not None and holder in self._hosts:
             self._hosts[holder].leased.pop(piece, None)
+            self._hosts[holder].halted.pop(piece, None)
         self._take(piece)
         self._given[piece] = host, now
 
@@ -246,7 +278,7 @@ class Handout:
             self._sizes[piece]
             for host in self._hosts.values()
             for piece, since in host.leased.items()
-            if now - since <= FRESH_SECONDS
+            if now - since <= FRESH_SECONDS or piece in host.halted
         )
 
     def _window(self, now: float) -> int:

@@ -110,7 +110,9 @@ class Client:
         self.availability: list[int] = []
         """How many of the peers have each piece; empty when there is no peer."""
         self.egress = 0
-        """Bytes sent to peers in the last second, about."""
+        """Bytes a second sent to peers, in the last one about."""
+        self.sent = 0
+        """Bytes of pieces that peers got from here."""
         self._on_piece = on_piece
         self._loop = asyncio.get_running_loop()
         params = lt.session_params()
@@ -141,7 +143,6 @@ class Client:
         self._indices = self._file_indices()
         self._priorities = [0] * (max(self._indices, default=0) + 1)
         self._is_dirty = False
-        self._sent = 0
         self._measured = self._loop.time()
 
     def __repr__(self) -> str:
@@ -268,5 +269,5 @@ class Client:
         seconds = max(now - self._measured, 0.01)
         # A second's mean, so that one look between two bursts does not say that nothing is sent.
         share = min(1.0, seconds)
-        self.egress = int((1 - share) * self.egress + share * (sent - self._sent) / seconds)
-        self._sent, self._measured = sent, now
+        self.egress = int((1 - share) * self.egress + share * (sent - self.sent) / seconds)
+        self.sent, self._measured = sent, now

@@ -130,7 +130,7 @@ class Feed:
         return port
 
     def _metrics(self) -> str:
-        sent = 0 if self.relay is None else self.relay.bytes_sent
+        sent = sum(plane.bytes_sent for plane in (self.relay, self.torrents) if plane is not None)
         return exposition(families(self.catalogue, self.downloader, self.cache, sent=sent))
 
     async def _restore(self) -> None:

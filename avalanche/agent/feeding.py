@@ -27,7 +27,8 @@ AHEAD_SECONDS = 0.5
 """
 ONE_REQUEST = 2 << 20
 CONFIRM_SECONDS = 0.5
-STALL_SECONDS = 5.0
+STALL_SECONDS = 8.0
+"""More than a frontend with bounded egress lets a request wait before it says that it is busy."""
 REFUSALS = 3
 """So many times the frontend may say that it does not serve this torrent before it is believed."""
 

@@ -102,6 +102,11 @@ class Torrents(Source):
     def __str__(self) -> str:
         return "the swarm"
 
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of objects that other hosts got from here, as of a fifth of a second ago."""
+        return self._client.sent
+
     def attach(self, downloader: Downloader) -> None:
         """Fetch for this downloader, once it begins. The frontend hears of this host now, so that its peers know it
         when it speaks to them.

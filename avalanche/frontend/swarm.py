@@ -74,14 +74,14 @@ class Swarm:
         generations: Generations,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._key = key
+        self.key, self.wall = key, wall
         self._trackers = trackers
         self._heard = heard
         self._registrar = registrar
         self._storage = storage
         self._profiles = profiles
         self._generations = generations
-        self.torrents = Torrents(key, registrar, wall)
+        self.torrents = Torrents(registrar)
         self._choices: OrderedDict[str, tuple[int, Choice]] = OrderedDict()
 
     def __repr__(self) -> str:
@@ -123,7 +123,7 @@ class Swarm:
         if self.plane(order) == "http":
             return None
         await self._register(cluster, order)
-        return Membership(self._trackers, self._token(cluster, order, address), peer_key(self._key, order.id).hex())
+        return Membership(self._trackers, self._token(cluster, order, address), peer_key(self.key, order.id).hex())
 
     async def torrent(self, cluster: Cluster, order: Order, address: str, now: float) -> bytes:
         """The torrent with which the host of an order, which speaks from ``address``, or a client beside it, fetches.
@@ -147,7 +147,7 @@ class Swarm:
     def _token(self, cluster: Cluster, order: Order, address: str) -> str:
         rack = str(cluster.host(order.host).rack)
         expires = int(order.expires)
-        return sign_token(self._key, SwarmToken(order.id, order.host, rack, address, order.generation, expires))
+        return sign_token(self.key, SwarmToken(order.id, order.host, rack, address, order.generation, expires))
 
     def elsewhere(self, order: Order, address: str, sha256: str, now: float) -> str | None:
         """Where else the host of ``order``, which speaks from ``address``, gets the agent bundle; None: nowhere."""
@@ -157,7 +157,7 @@ class Swarm:
             return None
         holder = random.choice(holders)  # noqa: S311 -- no secret
         ticket = Ticket(order.id, order.host, address, holder.generation, int(now) + TICKET_SECONDS)
-        text = sign_ticket(peer_key(self._key, holder.order), ticket)
+        text = sign_ticket(peer_key(self.key, holder.order), ticket)
         where = f"[{holder.address}]" if ":" in holder.address else holder.address
         return f"http://{where}:{holder.port}/object/{sha256}?ticket={text}"
 

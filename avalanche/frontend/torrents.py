@@ -1,7 +1,6 @@
-"""The swarm plane's side of the frontend: a torrent per generation, and its pieces, each to one host.
+"""The swarm plane's side of the frontend: a torrent per generation, and who waits for its pieces.
 
-docs/protocol.md, section 13. The frontend is no BitTorrent client: it hands pieces out over HTTP, and hosts put them
-into the swarm.
+docs/protocol.md, section 13; `avalanche.frontend.pieces` speaks with the hosts.
 """
 
 from __future__ import annotations
@@ -10,30 +9,21 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from aiohttp import web
-
 from avalanche.adapters.distributions import Generation
-from avalanche.errors import OrderRefused, ProtocolError, RepositoryError
-from avalanche.frontend.answers import client, line
+from avalanche.errors import RepositoryError
 from avalanche.handout import Handout, handing_order
 from avalanche.log import facts
 from avalanche.manifest import Manifest
-from avalanche.pieces import MAXIMUM_BODY, PieceAnswer, PieceRequest
-from avalanche.tokens import SwarmToken, TokenRefused, verify_token
+from avalanche.pieces import PieceRequest
 from avalanche.torrent import Torrent
 
 TICK_SECONDS = 0.25
 HOLD_SECONDS = 0.5
 """So long a request waits for a piece before it is answered with none."""
-SPENT_SECONDS = 1.0
-"""When everything was handed out, hosts come back after so long, to say what nobody has; later when there are many."""
-SPENT_ANSWERS = 200.0
-"""Such requests per second, about."""
-BODY_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -128,12 +118,17 @@ class Served:
             self._waiting.remove(waiter)
             waiter.done.set_result(pieces)
 
+    def take_back(self, host: str, pieces: Iterable[int]) -> None:
+        """These were not sent: somebody else may have them."""
+        if self.handout.give_back(host, pieces):
+            self.serve(asyncio.get_running_loop().time())
+
     def advance(self, now: float) -> None:
         """Do what time brings."""
         self.handout.advance(now)
         self.serve(now)
 
-    def read(self, pieces: Iterable[int]) -> bytes:
+    def read(self, pieces: Iterable[int]) -> list[bytes]:
         """The bytes of some pieces.
 
         Raises:
@@ -151,21 +146,14 @@ class Served:
             if len(data) != piece.size:
                 raise RepositoryError(f"{path}: its file is shorter than the manifest says; import it again")
             parts.append(data)
-        return b"".join(parts)
+        return parts
 
 
 class Torrents:
-    """The torrents of the generations that hosts install by swarm.
+    """The torrents of the generations that hosts install by swarm."""
 
-    Args:
-        key: the swarm key.
-        wall: seconds since 1970, for tokens.
-    """
-
-    def __init__(self, key: bytes, registrar: TorrentRegistrar, wall: Callable[[], float]) -> None:
-        self._key = key
+    def __init__(self, registrar: TorrentRegistrar) -> None:
         self._registrar = registrar
-        self._wall = wall
         self._closures: dict[str, dict[str, tuple[str, ...]]] = {}
         self._served: dict[bytes, Served] = {}
         self._current: dict[str, Served] = {}
@@ -211,6 +199,14 @@ class Torrents:
         """The torrent that new hosts of a generation use."""
         return self._current[generation]
 
+    def find(self, generation: str, info_hash: str, manifest: str) -> tuple[Served, tuple[str, ...]] | None:
+        """A torrent that is served, and the objects of one of its closures."""
+        served = self._served.get(bytes.fromhex(info_hash))
+        closure = self._closures.get(generation, {}).get(manifest)
+        if served is None or closure is None or served.torrent.generation != generation:
+            return None
+        return served, closure
+
     def retain(self, generations: Iterable[str]) -> None:
         """Forget all other generations."""
         for gone in set(self._closures) - set(generations):
@@ -225,55 +221,3 @@ class Torrents:
             now = asyncio.get_running_loop().time()
             for served in self._served.values():
                 served.advance(now)
-
-    async def post(self, request: web.Request) -> web.StreamResponse:
-        """``POST /install/pieces``."""
-        token = self._check(request)
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await request.read()
-        except TimeoutError:
-            raise ProtocolError(f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
-        if len(body) > MAXIMUM_BODY:
-            raise ProtocolError(f"pieces: more than {MAXIMUM_BODY} bytes")
-        asked = PieceRequest.parse(body)
-        served = self._served.get(bytes.fromhex(asked.info_hash))
-        closure = self._closures.get(token.generation, {}).get(asked.manifest)
-        if served is None or closure is None or served.torrent.generation != token.generation:
-            return line(404, f"no torrent {asked.info_hash} of {token.generation} with that closure is served here")
-        served.admit(token.address)
-        return await self._answer(served, token, asked, closure)
-
-    async def _answer(
-        self, served: Served, token: SwarmToken, asked: PieceRequest, closure: tuple[str, ...]
-    ) -> web.Response:
-        now = asyncio.get_running_loop().time()
-        handout = served.handout
-        if asked.epoch == served.epoch and asked.held is not None:
-            handout.join(token.order, asked.manifest, served.wants(closure), asked.held, now)
-        if asked.epoch != served.epoch or not handout.knows(token.order):
-            return _response(PieceAnswer(served.epoch, register=True))
-        handout.confirm(token.order, asked.have, now)
-        if asked.have:
-            served.serve(now)
-        pieces = await served.lease(token.order, asked, now)
-        data = await asyncio.to_thread(served.read, pieces) if pieces else b""
-        wait = 0.0
-        if not pieces and handout.is_spent:
-            wait = max(SPENT_SECONDS, handout.hosts / SPENT_ANSWERS)
-        answer = PieceAnswer(served.epoch, False, pieces, wait, served.members[asked.members :])
-        return _response(answer, data)
-
-    def _check(self, request: web.Request) -> SwarmToken:
-        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-        try:
-            if scheme.lower() != "bearer":
-                raise TokenRefused("this address needs a swarm token: 'Authorization: Bearer TOKEN'")
-            return verify_token(self._key, text.strip(), address=client(request), now=self._wall())
-        except (TokenRefused, ValueError) as error:
-            raise OrderRefused(str(error)) from error
-
-
-def _response(answer: PieceAnswer, data: bytes = b"") -> web.Response:
-    body = answer.to_line() + data
-    return web.Response(body=body, content_type="application/octet-stream", headers={"Cache-Control": "no-store"})
