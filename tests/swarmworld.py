@@ -92,7 +92,7 @@ async def serve(world: World, address: str, mbit: float) -> None:
     torrents = FrontendTorrents(registrar)
     sent: list[int] = []
     gate = PackageGate(Caps(rate=mbit * 1e6 / 8))
-    pieces = Pieces(torrents, gate, key=KEY, wall=time.time, on_sent=sent.append)
+    pieces = Pieces(torrents, gate, key=KEY, wall=time.time, advise=lambda order: None, on_sent=sent.append)
     torrents.add(GENERATION, manifest)
     served = torrents.make(Generation(GENERATION, "default", world.folder, manifest))
     (world.folder / "torrent").write_bytes(served.torrent.to_bytes())
@@ -145,7 +145,7 @@ async def install(world: World, name: str, address: str, frontend: str) -> None:
     frontends = Frontends(addresses, GENERATION, pool=pool, count=figures.count_frontend, clock=loop.time)
     plane = Torrents(
         torrent, frontends, addresses, membership=membership, manifest=manifest.digest, catalogue=catalogue,
-        figures=figures, on_refused=lambda reason: say(refused=reason),
+        figures=figures, on_leave=lambda reason: say(left=reason),
     )  # fmt: skip
     cache = Cache(Settings(cache_dir=world.folder / f"cache-{name}", cache_limit_bytes=1 << 30))
     downloader = Downloader(

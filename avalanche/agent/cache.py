@@ -148,10 +148,7 @@ class Slot:
 
     def reclaim(self) -> None:
         """Write the rest ourselves; nobody else does any more."""
-        if self.is_lent:
-            self.is_lent = False
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self._name, flags, 0o600, dir_fd=self.place.descriptor)
+        self.is_lent = False
 
     def write(self, data: memoryview, start: int) -> None:
         """Put proven bytes where they belong; what lies ahead of ``start`` is there already.
@@ -163,7 +160,9 @@ class Slot:
             self._written += len(data)
             self.place.written += len(data)
             return
-        assert self._descriptor is not None
+        if self._descriptor is None:  # reclaimed
+            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(self._name, flags, dir_fd=self.place.descriptor)
         done = 0
         while done < len(data):
             done += os.pwrite(self._descriptor, data[done:], start + done)

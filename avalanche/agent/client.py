@@ -113,6 +113,8 @@ class Client:
         """Bytes a second sent to peers, in the last one about."""
         self.sent = 0
         """Bytes of pieces that peers got from here."""
+        self.received = 0
+        """Bytes of pieces that came from peers, right or wrong."""
         self._on_piece = on_piece
         self._loop = asyncio.get_running_loop()
         params = lt.session_params()
@@ -201,7 +203,8 @@ class Client:
 
     def _tell_priorities(self) -> None:
         self._is_dirty = False
-        self._handle.prioritize_files(self._priorities)
+        with contextlib.suppress(AttributeError):  # closed meanwhile
+            self._handle.prioritize_files(self._priorities)
 
     def give(self, piece: int, data: bytes) -> None:
         """Put a piece into the swarm. It is checked like any other, and `on_piece` says when it is here."""
@@ -265,6 +268,7 @@ class Client:
 
     def _count(self, values: Any) -> None:
         sent = int(values["net.sent_payload_bytes"])
+        self.received = int(values["net.recv_payload_bytes"])
         now = self._loop.time()
         seconds = max(now - self._measured, 0.01)
         # A second's mean, so that one look between two bursts does not say that nothing is sent.

@@ -135,8 +135,13 @@ class Downloader:
         return f"<Downloader {running} running, {len(self._prefetch)} to prefetch, {self._cache!r}>"
 
     def follow(self, route: Route) -> None:
-        """Ask another route from now on. Nothing may be on its way."""
+        """Ask another route from now on. What is on its way and comes from elsewhere there changes its source."""
         self._route = route
+        for item in (*self._demanded, *self._hurried):
+            route.need(item)
+        for flight in list(self._flights.values()):
+            self.redirect(flight.item)
+        self._soon()
 
     @property
     def flights(self) -> Iterator[Flight]:

@@ -33,6 +33,7 @@ class Pieces:
     Args:
         key: the swarm key.
         wall: seconds since 1970, for tokens.
+        advise: why the host of an order should leave the swarm, or None.
         on_sent: called with every number of bytes of pieces that was sent.
     """
 
@@ -43,12 +44,14 @@ class Pieces:
         *,
         key: bytes,
         wall: Callable[[], float],
+        advise: Callable[[str], str | None],
         on_sent: Callable[[int], None],
     ) -> None:
         self._torrents = torrents
         self._gate = gate
         self._key = key
         self._wall = wall
+        self._advise = advise
         self._on_sent = on_sent
 
     def __repr__(self) -> str:
@@ -97,7 +100,8 @@ class Pieces:
         wait = 0.0
         if not pieces and handout.is_spent:
             wait = max(SPENT_SECONDS, handout.hosts / SPENT_ANSWERS)
-        head = PieceAnswer(served.epoch, False, pieces, wait, served.members[asked.members :]).to_line()
+        members = served.members[asked.members :]
+        head = PieceAnswer(served.epoch, False, pieces, wait, members, self._advise(host)).to_line()
         if not pieces:
             return _response(head)
         left = list(pieces)
