@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from avalanche.manifest import PIECE
-
 LEASE_SECONDS = 6.0
 """So long a host may take to confirm a piece."""
 FRESH_SECONDS = 1.5
@@ -21,7 +19,7 @@ SILENT_SECONDS = 3.0
 """A host that does not ask for so long is taken for dead."""
 GAP_SECONDS = 5.0
 """A piece that a host cannot find so long after it was given to another one is handed out again."""
-LEAST_WINDOW = 3 * PIECE
+LEAST_WINDOW = 768 << 10
 WINDOW_SECONDS = 0.4
 """Bytes on their way to all hosts together: what they confirm in so many seconds, and at least `LEAST_WINDOW`."""
 MOST_WINDOW = 32 << 20
@@ -56,12 +54,12 @@ def handing_order(order: Sequence[int], sizes: Sequence[int]) -> list[int]:
     A host passes on only what it has whole. So a swarm begins when the first pieces have arrived, and ends when the
     last one, after the frontend has sent it, has travelled to all hosts: both take as long as these pieces are large.
     """
-    total = sum(sizes[piece] for piece in order)
+    total, largest = sum(sizes[piece] for piece in order), max(sizes, default=0)
     small: list[int] = []
     size = 0
     for piece in sorted(order, key=lambda each: sizes[each]):
         size += sizes[piece]
-        if size > total * SMALL_SHARE or sizes[piece] > PIECE // 4:
+        if size > total * SMALL_SHARE or sizes[piece] > largest // 4:
             break
         small.append(piece)
     first = set(small[1::2])
@@ -81,6 +79,7 @@ class Handout:
     def __init__(self, sizes: Sequence[int], order: Sequence[int]) -> None:
         assert len(sizes) == len(order)
         self._sizes = sizes
+        self._piece = max(sizes, default=0)
         self._order = order
         self._hosts: dict[str, _Host] = {}
         self._groups: dict[str, _Group] = {}
@@ -209,9 +208,9 @@ class Handout:
             return []
         window = self._window(now)
         own = sum(self._sizes[piece] for piece in asker.leased)
-        left = min(room, window - self._on_the_way(now), max(PIECE, 2 * window // len(self._hosts)) - own)
+        left = min(room, window - self._on_the_way(now), max(self._piece, 2 * window // len(self._hosts)) - own)
         # Towards the end everybody gets small portions: one host with all the rest would be its only source.
-        share = min(max(PIECE, window // (2 * len(self._hosts))), self._left // (2 * len(self._hosts)))
+        share = min(max(self._piece, window // (2 * len(self._hosts))), self._left // (2 * len(self._hosts)))
         taken: list[int] = []
         size = 0
         for piece in self._candidates(asker, now, missing, urgent, only=only):

@@ -24,6 +24,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from avalanche.adapters.distributions import Generation
+from avalanche.adapters.leaves import Leaves
 from avalanche.agent.cache import Cache
 from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.connection import Address, Pool
@@ -89,12 +90,12 @@ async def serve(world: World, address: str, mbit: float) -> None:
     manifest = world.manifest
     registrar = TrackerRegistrar()
     registrar.register(manifest, manifest)
-    torrents = FrontendTorrents(registrar)
+    torrents = FrontendTorrents(registrar, Leaves(world.folder / "leaves"))
     sent: list[int] = []
     gate = PackageGate(Caps(rate=mbit * 1e6 / 8))
     pieces = Pieces(torrents, gate, key=KEY, wall=time.time, advise=lambda order: None, on_sent=sent.append)
     torrents.add(GENERATION, manifest)
-    served = torrents.make(Generation(GENERATION, "default", world.folder, manifest))
+    served = await torrents.make(Generation(GENERATION, "default", world.folder, manifest))
     (world.folder / "torrent").write_bytes(served.torrent.to_bytes())
 
     async def package(request: web.Request) -> web.StreamResponse:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Callable
 
-from avalanche.torrent import TorrentFile, read_files
+from avalanche.torrent import TorrentFile, read_layout
 
 OLDEST = (2, 1)
 """The first libtorrent that takes the short last piece of a file and tells availability without waiting."""
@@ -104,7 +104,8 @@ class Client:
 
     def __init__(self, torrent: bytes, *, address: str, on_piece: Callable[[int], None]) -> None:
         self._lt = lt = import_libtorrent()
-        self.files: tuple[TorrentFile, ...] = read_files(torrent)
+        self.layout = read_layout(torrent)
+        self.files: tuple[TorrentFile, ...] = self.layout.files
         self.held: set[int] = set()
         """The pieces that are here, checked."""
         self.availability: list[int] = []
@@ -163,14 +164,14 @@ class Client:
         params.flags &= ~lt.torrent_flags.auto_managed
         params.flags |= lt.torrent_flags.paused
         params.max_connections = SETTINGS["connections_limit"]
-        self._layout = params.ti.layout()
-        params.file_priorities = [0] * self._layout.num_files()
+        self._storage = params.ti.layout()
+        params.file_priorities = [0] * self._storage.num_files()
         self._handle = self._session.add_torrent(params)
 
     def _file_indices(self) -> list[int]:
         """libtorrent's number of each of our files: it counts pads too."""
         pad = self._lt.file_storage.flag_pad_file
-        layout = self._layout
+        layout = self._storage
         found = [index for index in range(layout.num_files()) if not layout.file_flags(index) & pad]
         assert len(found) == len(self.files)
         return found

@@ -13,7 +13,6 @@ from avalanche.agent.connection import Address, Pool, Request, Sink
 from avalanche.agent.deadline import within
 from avalanche.agent.downloader import Figures
 from avalanche.errors import ProtocolError, SourceUnavailable, TransferError
-from avalanche.manifest import PIECE
 from avalanche.pieces import MAXIMUM_GAPS, MAXIMUM_LINE, MAXIMUM_ROWS, TARGET, PieceAnswer, PieceRequest
 
 REQUESTS = 3
@@ -121,6 +120,7 @@ class Feeding:
         self._info_hash = info_hash
         self._manifest = manifest
         self._sizes = sizes
+        self._largest = max(sizes, default=0)
         self._figures = figures
         self._appetite = appetite
         self._takes = takes
@@ -203,7 +203,7 @@ class Feeding:
         tries = 0
         while True:
             room = max(0, self._room - self._claimed)
-            if number and (room < PIECE or self._is_idle or self._epoch is None or self._must_tell):
+            if number and (room < self._largest or self._is_idle or self._epoch is None or self._must_tell):
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             try:

@@ -74,6 +74,7 @@ class Torrents(Source):
         self._address = read_token(membership.token).address
         self._figures = figures
         self._client = Client(torrent, address=self._address, on_piece=self._arrived)
+        self._length = self._client.layout.piece_length
         self._on_leave = on_leave
         self.is_leaving = False
         """Is nothing fetched this way any more?"""
@@ -92,9 +93,7 @@ class Torrents(Source):
             token=membership.token,
             info_hash=_info_hash(torrent),
             manifest=manifest,
-            sizes=[
-                min(PIECE, file.size - start) for file in self._client.files for start in range(0, file.size, PIECE)
-            ],
+            sizes=self._client.layout.sizes,
             figures=figures,
             appetite=self._appetite,
             takes=lambda piece: self._owners[piece] in self._open,
@@ -190,7 +189,9 @@ class Torrents(Source):
         if item.is_demanded:
             self.hurry(transfer)
         while not transfer.is_complete:
-            await self._has_piece(first + item.verified // PIECE)
+            end = min(item.verified + PIECE, item.entry.size)
+            for start in range(item.verified, end, self._length):
+                await self._has_piece(first + start // self._length)
             await self._take(transfer)
 
     def hurry(self, transfer: Transfer) -> None:
@@ -221,7 +222,7 @@ class Torrents(Source):
                     waiting.remove(waiter)
 
     async def _take(self, transfer: Transfer) -> None:
-        """Read the next piece from the file and let the verifier see it."""
+        """Read the manifest's next piece from the file and let the verifier see it."""
         item = transfer.item
         assert item.slot is not None
         size = min(PIECE, item.entry.size - item.verified)
@@ -267,7 +268,7 @@ class Torrents(Source):
 
     def _pieces(self, item: Item, file: int) -> range:
         facts = self._client.files[file]
-        return range(facts.first + item.verified // PIECE, facts.first + facts.pieces)
+        return range(facts.first + item.verified // self._length, facts.first + facts.pieces)
 
 
 class TorrentRoute(Route):

@@ -14,6 +14,7 @@ from typing import Protocol
 from avalanche.adapters import orderbook
 from avalanche.adapters.database import Transaction
 from avalanche.adapters.distributions import Generation
+from avalanche.adapters.leaves import Leaves
 from avalanche.cluster import Cluster
 from avalanche.errors import AvalancheError, RepositoryError
 from avalanche.frontend.generations import Generations
@@ -69,6 +70,7 @@ class Swarm:
         key: the swarm key.
         trackers: their base addresses.
         heard: what trackers elsewhere say.
+        leaves: the hashes of the blocks of objects, for torrents.
         wall: seconds since 1970.
     """
 
@@ -82,6 +84,7 @@ class Swarm:
         storage: Storage,
         profiles: Profiles,
         generations: Generations,
+        leaves: Leaves,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.key, self.wall = key, wall
@@ -91,7 +94,7 @@ class Swarm:
         self._storage = storage
         self._profiles = profiles
         self._generations = generations
-        self.torrents = Torrents(registrar)
+        self.torrents = Torrents(registrar, leaves)
         self._choices: OrderedDict[str, _Decided] = OrderedDict()
         self._installing: dict[str, frozenset[str]] = {}
         """The hosts with a live order for a generation, and peers."""
@@ -167,7 +170,7 @@ class Swarm:
             await self._register_all(order.generation)
             generation = await self._generation(order)
             self.torrents.add(order.generation, closure)
-            self.torrents.make(generation)
+            await self.torrents.make(generation)
         served = self.torrents.current(order.generation)
         served.admit(address)
         token = self._token(cluster, order, address)
@@ -233,7 +236,7 @@ class Swarm:
             generation = await self._generations.open(order.generation)
             await self._register_all(order.generation)
             if generation is not None and self.torrents.closures(order.generation):
-                self.torrents.make(generation)
+                await self.torrents.make(generation)
 
     async def _register(self, cluster: Cluster, order: Order) -> None:
         closure = await self._profiles.wanted(cluster, order)

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from avalanche.adapters.distributions import Generation
+from avalanche.adapters.leaves import Leaves
 from avalanche.errors import RepositoryError
 from avalanche.handout import Handout, handing_order
 from avalanche.log import facts
-from avalanche.manifest import Manifest
+from avalanche.manifest import PIECE, Manifest
 from avalanche.pieces import PieceRequest
-from avalanche.torrent import Torrent
+from avalanche.torrent import Torrent, piece_length_for
 
 TICK_SECONDS = 0.25
 HOLD_SECONDS = 0.5
@@ -55,7 +56,7 @@ class Served:
         self._ranges: dict[str, range] = {}
         first = 0
         for entry in torrent.entries:
-            count = len(entry.piece_hashes)
+            count = -(-entry.size // torrent.piece_length)
             self._ranges[entry.sha256] = range(first, first + count)
             first += count
         sizes = [piece.size for piece in torrent.pieces]
@@ -150,10 +151,15 @@ class Served:
 
 
 class Torrents:
-    """The torrents of the generations that hosts install by swarm."""
+    """The torrents of the generations that hosts install by swarm.
 
-    def __init__(self, registrar: TorrentRegistrar) -> None:
+    Args:
+        leaves: the hashes of the blocks of objects.
+    """
+
+    def __init__(self, registrar: TorrentRegistrar, leaves: Leaves) -> None:
         self._registrar = registrar
+        self._leaves = leaves
         self._closures: dict[str, dict[str, tuple[str, ...]]] = {}
         self._served: dict[bytes, Served] = {}
         self._current: dict[str, Served] = {}
@@ -180,13 +186,16 @@ class Torrents:
         served = self._current.get(generation)
         return served is not None and served.covers(entry.sha256 for entry in closure.entries)
 
-    def make(self, generation: Generation) -> Served:
-        """Make the torrent over all closures that were added. One that hosts use already goes on being served."""
+    async def make(self, generation: Generation) -> Served:
+        """Make the torrent over all closures that were added. One that hosts use already goes on being served.
+
+        Raises:
+            RepositoryError: an object cannot be read.
+        """
         # The largest closure first: it is what most hosts prefetch, in its order.
         closures = sorted(self._closures[generation.id].items(), key=lambda each: (-len(each[1]), each[0]))
         order = list(dict.fromkeys(sha256 for _, objects in closures for sha256 in objects))
-        wanted = set(order)
-        torrent = Torrent(generation.id, [each for each in generation.manifest.entries if each.sha256 in wanted])
+        torrent = await asyncio.to_thread(self._assemble, generation, frozenset(order))
         served = self._served.get(torrent.info_hash)
         if served is None:
             served = self._served[torrent.info_hash] = Served(generation, torrent, order)
@@ -194,6 +203,13 @@ class Torrents:
         self._current[generation.id] = served
         self._registrar.add_torrent(generation.id, torrent.info_hash[:20])
         return served
+
+    def _assemble(self, generation: Generation, wanted: frozenset[str]) -> Torrent:
+        entries = [each for each in generation.manifest.entries if each.sha256 in wanted]
+        length = piece_length_for(sum({each.sha256: each.size for each in entries}.values()))
+        large = {each.sha256: each for each in entries if each.size > length < PIECE}
+        leaves = {sha256: self._leaves.of(entry, generation.object_path(entry.path)) for sha256, entry in large.items()}
+        return Torrent(generation.id, entries, piece_length=length, leaves=leaves)
 
     def current(self, generation: str) -> Served:
         """The torrent that new hosts of a generation use."""

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import libtorrent as lt
 import pytest
 
-from avalanche.manifest import PIECE, Manifest
+from avalanche.manifest import Manifest
 from avalanche.pieces import TARGET, PieceAnswer, PieceRequest
-from avalanche.torrent import read_files
+from avalanche.torrent import read_layout
 from tests.frontend.rig import Rig, running
 from tests.frontend.test_metrics import values
 from tests.frontend.test_packages import fetch
@@ -29,8 +29,8 @@ class Host:
         self.token = token
         self.manifest = manifest
         self.info_hash = lt.load_torrent_buffer(torrent).ti.info_hashes().v2.to_bytes().hex()
-        self.files = read_files(torrent)
-        self.sizes = [min(PIECE, file.size - start) for file in self.files for start in range(0, file.size, PIECE)]
+        layout = read_layout(torrent)
+        self.files, self.sizes = layout.files, layout.sizes
         self.got: dict[int, bytes] = {}
         self._epoch: str | None = None
         self._have: tuple[int, ...] = ()

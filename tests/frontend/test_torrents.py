@@ -13,7 +13,7 @@ import libtorrent as lt
 from avalanche.manifest import parse_manifest
 from avalanche.pieces import Library
 from avalanche.profile import parse_installation
-from avalanche.torrent import read_files
+from avalanche.torrent import read_layout
 from tests.frontend.rig import Rig, running
 
 HERE = {"python": ".".join(platform.python_version_tuple()[:2]), "machine": platform.machine(), "glibc": "2.36"}
@@ -46,7 +46,7 @@ async def test_the_torrent_holds_the_closure_and_the_hosts_own_announce_address(
     data = await torrent_of(rig, headers)
     installation, manifest = await closure_of(rig, headers)
     assert installation.plane == "swarm" and installation.membership is not None
-    assert {(file.path, file.root) for file in read_files(data)} == {
+    assert {(file.path, file.root) for file in read_layout(data).files} == {
         (each.path, each.root) for each in manifest.entries
     }
     loaded = lt.load_torrent_buffer(data)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from avalanche.torrent import read_files
+from avalanche.torrent import read_layout
 from lab.contained import dependent
 from lab.network import FRONTEND_ADDRESS, Link, Network, host_address
 from tests.swarmworld import GENERATION, PORT, World, make_world
@@ -215,7 +215,9 @@ async def test_a_stock_libtorrent_session_and_qbittorrent_join_with_a_token(worl
     (config / "qBittorrent.conf").write_text(QBITTORRENT)
     async with machines(world, hosts=4) as found:
         file, second = await found.torrent(2), await found.torrent(3)
-        assert {each.path for each in read_files(file.read_bytes())} == {each.path for each in world.manifest.entries}
+        assert {each.path for each in read_layout(file.read_bytes()).files} == {
+            each.path for each in world.manifest.entries
+        }
         words = (sys.executable, "-c", STOCK, str(host_address(2)), str(file), str(stock))
         session = await found.start("compute-0-2", *words)
         command = ("qbittorrent-nox", f"--profile={tmp_path / 'profile'}", f"--save-path={other}", "--skip-dialog=true")
