@@ -424,8 +424,8 @@ class Downloader:
             self._judge(flight, source, error)
         if self._route.has_window:
             self.advance()
-        else:
-            self._soon()
+        elif source.is_frontend or not flight.transfer.is_complete:
+            self._soon()  # else everything that may run runs already
 
     def _arrive(self, flight: Flight) -> None:
         item = flight.item
