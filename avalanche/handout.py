@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from avalanche.manifest import PIECE
-
 LEASE_SECONDS = 6.0
 """So long a host may take to confirm a piece."""
 FRESH_SECONDS = 1.5
@@ -21,7 +19,7 @@ SILENT_SECONDS = 3.0
 """A host that does not ask for so long is taken for dead."""
 GAP_SECONDS = 5.0
 """A piece that a host cannot find so long after it was given to another one is handed out again."""
-LEAST_WINDOW = 3 * PIECE
+LEAST_WINDOW = 768 << 10
 WINDOW_SECONDS = 0.4
 """Bytes on their way to all hosts together: what they confirm in so many seconds, and at least `LEAST_WINDOW`."""
 MOST_WINDOW = 32 << 20
@@ -45,6 +43,9 @@ class _Host:
     group: _Group
     seen: float
     leased: dict[int, float] = field(default_factory=dict)
+    """Since when, by piece."""
+    halted: dict[int, float] = field(default_factory=dict)
+    """The age of leases that do not run."""
 
 
 def handing_order(order: Sequence[int], sizes: Sequence[int]) -> list[int]:
@@ -53,12 +54,12 @@ def handing_order(order: Sequence[int], sizes: Sequence[int]) -> list[int]:
     A host passes on only what it has whole. So a swarm begins when the first pieces have arrived, and ends when the
     last one, after the frontend has sent it, has travelled to all hosts: both take as long as these pieces are large.
     """
-    total = sum(sizes[piece] for piece in order)
+    total, largest = sum(sizes[piece] for piece in order), max(sizes, default=0)
     small: list[int] = []
     size = 0
     for piece in sorted(order, key=lambda each: sizes[each]):
         size += sizes[piece]
-        if size > total * SMALL_SHARE or sizes[piece] > PIECE // 4:
+        if size > total * SMALL_SHARE or sizes[piece] > largest // 4:
             break
         small.append(piece)
     first = set(small[1::2])
@@ -78,6 +79,7 @@ class Handout:
     def __init__(self, sizes: Sequence[int], order: Sequence[int]) -> None:
         assert len(sizes) == len(order)
         self._sizes = sizes
+        self._piece = max(sizes, default=0)
         self._order = order
         self._hosts: dict[str, _Host] = {}
         self._groups: dict[str, _Group] = {}
@@ -133,19 +135,47 @@ class Handout:
 
     def advance(self, now: float) -> bool:
         """Take back what ran out; return whether there was something."""
-        silent = [name for name, host in self._hosts.items() if now - host.seen > SILENT_SECONDS]
+        silent = [name for name, host in self._hosts.items() if now - host.seen > SILENT_SECONDS and not host.halted]
         for name in silent:
             self.leave(name)
         late = [
             piece
             for host in self._hosts.values()
             for piece, since in host.leased.items()
-            if now - since > LEASE_SECONDS
+            if now - since > LEASE_SECONDS and piece not in host.halted
         ]
         for piece in late:
             del self._hosts[self._leases[piece]].leased[piece]
             self._return(piece)
         return bool(silent or late)
+
+    def halt(self, host: str, pieces: Iterable[int], now: float) -> None:
+        """These wait for the frontend's own turn to send: until `go_on` no lease of them runs out."""
+        found = self._hosts.get(host)
+        for piece in pieces:
+            if found is not None and piece in found.leased and piece not in found.halted:
+                found.halted[piece] = now - found.leased[piece]
+
+    def go_on(self, host: str, pieces: Iterable[int], now: float) -> None:
+        """These may be sent: their leases run as if they had not waited."""
+        found = self._hosts.get(host)
+        if found is None:
+            return
+        found.seen = now
+        for piece in pieces:
+            if piece in found.halted:
+                found.leased[piece] = now - found.halted.pop(piece)
+
+    def give_back(self, host: str, pieces: Iterable[int]) -> bool:
+        """These, leased to ``host``, were not sent; return whether there was one."""
+        found = self._hosts.get(host)
+        lost = [piece for piece in pieces if found is not None and piece in found.leased]
+        for piece in lost:
+            assert found is not None
+            del found.leased[piece]
+            found.halted.pop(piece, None)
+            self._return(piece)
+        return bool(lost)
 
     def confirm(self, host: str, pieces: Iterable[int], now: float) -> None:
         """A host has these pieces, checked."""
@@ -178,9 +208,9 @@ class Handout:
             return []
         window = self._window(now)
         own = sum(self._sizes[piece] for piece in asker.leased)
-        left = min(room, window - self._on_the_way(now), max(PIECE, 2 * window // len(self._hosts)) - own)
+        left = min(room, window - self._on_the_way(now), max(self._piece, 2 * window // len(self._hosts)) - own)
         # Towards the end everybody gets small portions: one host with all the rest would be its only source.
-        share = min(max(PIECE, window // (2 * len(self._hosts))), self._left // (2 * len(self._hosts)))
+        share = min(max(self._piece, window // (2 * len(self._hosts))), self._left // (2 * len(self._hosts)))
         taken: list[int] = []
         size = 0
         for piece in self._candidates(asker, now, missing, urgent, only=only):
@@ -227,6 +257,7 @@ class Handout:
         holder = self._leases.pop(piece, None)
         if holder is not None and holder in self._hosts:
             self._hosts[holder].leased.pop(piece, None)
+            self._hosts[holder].halted.pop(piece, None)
         self._take(piece)
         self._given[piece] = host, now
 
@@ -246,7 +277,7 @@ class Handout:
             self._sizes[piece]
             for host in self._hosts.values()
             for piece, since in host.leased.items()
-            if now - since <= FRESH_SECONDS
+            if now - since <= FRESH_SECONDS or piece in host.halted
         )
 
     def _window(self, now: float) -> int:

@@ -280,6 +280,8 @@ class PieceHasher:
     def __init__(self) -> None:
         self.size = 0
         self._whole = hashlib.sha256()
+        self.leaves = bytearray()
+        """The hashes of the blocks so far, 32 bytes each; of all of them after `identity`."""
         self._leaf = hashlib.sha256()
         self._leaves: list[bytes] = []
         self._pieces: list[bytes] = []
@@ -300,6 +302,7 @@ class PieceHasher:
 
     def _end_leaf(self) -> None:
         self._leaves.append(self._leaf.digest())
+        self.leaves += self._leaves[-1]
         self._leaf = hashlib.sha256()
         if len(self._leaves) == _BLOCKS_PER_PIECE:
             self._pieces.append(_climb(self._leaves, _ZERO_LEAF, _PIECE_HEIGHT))
@@ -321,6 +324,31 @@ class PieceHasher:
             self._pieces.append(_climb(self._leaves, _ZERO_LEAF, _PIECE_HEIGHT))
         root = _climb(self._pieces, _ZERO_PIECE, _height(len(self._pieces)))
         return Identity(self.size, self._whole.hexdigest(), root.hex(), tuple(piece.hex() for piece in self._pieces))
+
+
+def layer(leaves: Buffer, piece_length: int) -> bytes:
+    """The hashes of pieces of ``piece_length`` bytes, 32 bytes each, from those of an object's blocks.
+
+    Args:
+        piece_length: a power of two, at least a block and less than the object's size.
+    """
+    blocks = piece_length // BLOCK
+    height = blocks.bit_length() - 1
+    hashes = [bytes(leaves[start : start + 32]) for start in range(0, len(leaves), 32)]
+    return b"".join(
+        _climb(hashes[start : start + blocks], _ZERO_LEAF, height) for start in range(0, len(hashes), blocks)
+    )
+
+
+def climbs_to(leaves: Buffer, entry: Entry) -> bool:
+    """Are these the hashes of the blocks of an object?"""
+    count = -(-entry.size // BLOCK)
+    if len(leaves) != 32 * count:
+        return False
+    if entry.pieces:
+        return layer(leaves, PIECE).hex() == "".join(entry.pieces)
+    hashes = [bytes(leaves[start : start + 32]) for start in range(0, len(leaves), 32)]
+    return _climb(hashes, _ZERO_LEAF, _height(count)).hex() == entry.root
 
 
 def hash_stream(chunks: Iterable[Buffer]) -> Identity:

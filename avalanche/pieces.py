@@ -21,6 +21,8 @@ MAXIMUM_BODY = 1 << 20
 MAXIMUM_LINE = 1 << 20
 MAXIMUM_ROOM = 1 << 30
 MAXIMUM_LIBRARY = 32 << 20
+MAXIMUM_REASON = 300
+"""Characters."""
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _EPOCH = re.compile(r"[0-9a-f]{16}")
@@ -140,6 +142,7 @@ class PieceAnswer:
         pieces: whose bytes follow, in this order.
         next: seconds until the next request.
         members: addresses of the swarm that the host does not know.
+        leave: why the host should go on by relay; None: it should not.
     """
 
     epoch: str
@@ -147,11 +150,14 @@ class PieceAnswer:
     pieces: Sequence[int] = ()
     next: float = 0.0
     members: Sequence[str] = field(default_factory=tuple)
+    leave: Optional[str] = None
 
     def to_line(self) -> bytes:
         """Write the answer's first line."""
         row = {"version": 1, "epoch": self.epoch, "register": self.register, "pieces": list(self.pieces)}
-        more = {"next": round(self.next, 3), "members": list(self.members)}
+        more: dict[str, Any] = {"next": round(self.next, 3), "members": list(self.members)}
+        if self.leave is not None:
+            more["leave"] = self.leave
         return json.dumps({**row, **more}, separators=(",", ":")).encode("ascii") + b"\n"
 
     @classmethod
@@ -163,13 +169,17 @@ class PieceAnswer:
         """
         row = _object(data, "pieces answer")
         try:
-            if row["version"] != 1 or set(row) != {"version", "epoch", "register", "pieces", "next", "members"}:
+            keys = {"version", "epoch", "register", "pieces", "next", "members"}
+            if row["version"] != 1 or not keys <= set(row) <= keys | {"leave"}:
                 raise ValueError("version or keys are others")
+            leave = row.get("leave")
+            if leave is not None and (not isinstance(leave, str) or len(leave) > MAXIMUM_REASON):
+                raise ValueError("leave is no reason")
             members = tuple(str(canonical_address(address)) for address in row["members"])
             if not _EPOCH.fullmatch(row["epoch"]) or type(row["register"]) is not bool:
                 raise ValueError("epoch or register")
             wait = min(max(float(row["next"]), 0.0), 10.0)
-            return cls(row["epoch"], row["register"], _numbers(row, "pieces", MAXIMUM_ROWS), wait, members)
+            return cls(row["epoch"], row["register"], _numbers(row, "pieces", MAXIMUM_ROWS), wait, members, leave)
         except (ValueError, KeyError, TypeError) as error:
             raise ProtocolError(f"pieces: the answer cannot be read: {error}") from None
 

@@ -1,6 +1,7 @@
 """A swarm without an installer: a frontend and hosts as processes, wherever a test puts them.
 
-``python -m tests.swarmworld frontend FOLDER ADDRESS`` serves what `make_world` wrote there: pieces, packages, tracker;
+``python -m tests.swarmworld frontend FOLDER ADDRESS MBIT`` serves what `make_world` wrote there: pieces, at most at
+MBIT when that is not 0, packages, tracker;
 ``python -m tests.swarmworld host FOLDER NAME ADDRESS`` is the swarm plane of one host, from a line on its standard
 input to the next one. Both print lines of JSON.
 """
@@ -23,6 +24,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from avalanche.adapters.distributions import Generation
+from avalanche.adapters.leaves import Leaves
 from avalanche.agent.cache import Cache
 from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.connection import Address, Pool
@@ -31,6 +33,9 @@ from avalanche.agent.settings import Settings
 from avalanche.agent.source import Frontends
 from avalanche.agent.torrents import Torrents
 from avalanche.cli.tracker import TrackerRegistrar
+from avalanche.egress import Caps
+from avalanche.frontend.gate import Gate as PackageGate
+from avalanche.frontend.pieces import Pieces
 from avalanche.frontend.torrents import Torrents as FrontendTorrents
 from avalanche.manifest import Entry, Manifest, hash_stream, parse_manifest
 from avalanche.membership import Membership
@@ -80,14 +85,17 @@ def make_world(folder: Path, *, total: int, seed: int = 0, median: int = 90_000)
     return World(folder)
 
 
-async def serve(world: World, address: str) -> None:
+async def serve(world: World, address: str, mbit: float) -> None:
     """The frontend's part: pieces, packages and tracker, until the standard input ends."""
     manifest = world.manifest
     registrar = TrackerRegistrar()
     registrar.register(manifest, manifest)
-    torrents = FrontendTorrents(KEY, registrar, time.time)
+    torrents = FrontendTorrents(registrar, Leaves(world.folder / "leaves"))
+    sent: list[int] = []
+    gate = PackageGate(Caps(rate=mbit * 1e6 / 8))
+    pieces = Pieces(torrents, gate, key=KEY, wall=time.time, advise=lambda order: None, on_sent=sent.append)
     torrents.add(GENERATION, manifest)
-    served = torrents.make(Generation(GENERATION, "default", world.folder, manifest))
+    served = await torrents.make(Generation(GENERATION, "default", world.folder, manifest))
     (world.folder / "torrent").write_bytes(served.torrent.to_bytes())
 
     async def package(request: web.Request) -> web.StreamResponse:
@@ -100,7 +108,7 @@ async def serve(world: World, address: str) -> None:
 
     application = web.Application()
     application.add_routes([
-        web.post("/install/pieces", torrents.post),
+        web.post("/install/pieces", pieces.post),
         web.get(f"/install/packages/{GENERATION}/{{path:.*}}", package),
         web.get("/torrent", torrent),
     ])  # fmt: skip
@@ -112,7 +120,11 @@ async def serve(world: World, address: str) -> None:
         running = asyncio.create_task(torrents.run())
         say(ready=True)
         await line()
-        say(handout=repr(served.handout), cpu=round(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]), 3))
+        say(
+            handout=repr(served.handout),
+            sent=sum(sent),
+            cpu=round(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]), 3),
+        )
         running.cancel()
     await runner.cleanup()
 
@@ -134,7 +146,7 @@ async def install(world: World, name: str, address: str, frontend: str) -> None:
     frontends = Frontends(addresses, GENERATION, pool=pool, count=figures.count_frontend, clock=loop.time)
     plane = Torrents(
         torrent, frontends, addresses, membership=membership, manifest=manifest.digest, catalogue=catalogue,
-        figures=figures, on_refused=lambda reason: say(refused=reason),
+        figures=figures, on_leave=lambda reason: say(left=reason),
     )  # fmt: skip
     cache = Cache(Settings(cache_dir=world.folder / f"cache-{name}", cache_limit_bytes=1 << 30))
     downloader = Downloader(
@@ -159,13 +171,17 @@ async def install(world: World, name: str, address: str, frontend: str) -> None:
         rss=_peak(),
     )
     await line()
+    counted = plane._client._measured
+    while plane._client._measured == counted:  # noqa: ASYNC110 - what it has sent so far is told every 0.2 s
+        await asyncio.sleep(0.01)
+    sent = plane.bytes_sent
     await downloader.close()
     await plane.close()
     for item in catalogue.items:
         item.forget()
     cache.close()
     pool.close()
-    say(left=[str(path) for path in world.folder.glob(f"cache-{name}/*")])
+    say(left=[str(path) for path in world.folder.glob(f"cache-{name}/*")], sent=sent)
 
 
 class Told:
@@ -202,6 +218,6 @@ if __name__ == "__main__":
     words = sys.argv[1:]
     there = World(Path(words[1]))
     if words[0] == "frontend":
-        asyncio.run(serve(there, words[2]))
+        asyncio.run(serve(there, words[2], float(words[3])))
     else:
         asyncio.run(install(there, *words[2:5]))

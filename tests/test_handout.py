@@ -91,6 +91,41 @@ def test_a_lease_that_runs_out_goes_to_another_host_although_its_holder_speaks()
     assert handout.ask("h1", ROOM, at) == [0]
 
 
+def test_the_frontends_own_turn_is_not_the_hosts_time() -> None:
+    handout = make(1, hosts=2)
+    assert handout.ask("h0", ROOM, 0.0) == [0]
+    handout.halt("h0", [0], 1.0)
+
+    def gets(at: float) -> list[int]:
+        for host in ("h0", "h1"):
+            handout.ask(host, 0, at)
+        handout.advance(at)
+        return handout.ask("h1", ROOM, at)
+
+    assert gets(10 * LEASE_SECONDS) == []
+    handout.go_on("h0", [0], 100.0)
+    assert gets(98.9 + LEASE_SECONDS) == []
+    assert gets(99.1 + LEASE_SECONDS) == [0]
+
+
+def test_what_waits_for_its_turn_stays_in_the_window() -> None:
+    handout = make(100, hosts=10)
+    for number in range(10):
+        host = f"h{number}"
+        handout.halt(host, handout.ask(host, ROOM, 0.0), 0.0)
+    assert not handout.is_open(60.0)
+
+
+def test_what_was_not_sent_goes_to_the_next_who_asks() -> None:
+    handout = make(20, hosts=2)
+    lost = handout.ask("h0", ROOM, 0.0)
+    handout.halt("h0", lost, 0.0)
+    assert handout.give_back("h0", lost) and not handout.give_back("h0", lost)
+    assert handout.ask("h1", ROOM, 0.1)[:1] == lost[:1]
+    # What another one has meanwhile is not taken from it.
+    assert not handout.give_back("h0", lost) and not handout.give_back("h2", lost)
+
+
 def test_late_leases_hold_nobody_up() -> None:
     handout = make(100, hosts=4)
     for number in range(3):
@@ -225,6 +260,11 @@ class World:
         missing = [piece for piece in range(len(self.sizes)) if piece not in everywhere][:64]
         pieces = self.handout.ask(name, ROOM, self.now, missing=missing)
         assert len(set(pieces)) == len(pieces)
+        self.handout.halt(name, pieces, self.now)
+        if self.chance.random() < 0.1:
+            self.handout.give_back(name, pieces)
+            pieces = []
+        self.handout.go_on(name, pieces, self.now + self.chance.random())
         self.sent += len(pieces)
         self.arriving[name] |= set(pieces)
 

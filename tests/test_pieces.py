@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Optional
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from avalanche.errors import ProtocolError
-from avalanche.pieces import MAXIMUM_GAPS, Library, PieceAnswer, PieceRequest
+from avalanche.pieces import MAXIMUM_GAPS, MAXIMUM_REASON, Library, PieceAnswer, PieceRequest
 
 HASH = "ab" * 32
 EPOCH = "0123456789abcdef"
@@ -34,14 +35,16 @@ def test_a_request_is_read_as_it_was_written(request: PieceRequest) -> None:
     assert PieceRequest.parse(request.to_bytes()) == request
 
 
-@given(numbers, st.floats(0, 10), st.lists(st.ip_addresses().map(str), max_size=5).map(tuple), st.booleans())
+@given(numbers, st.floats(0, 10), st.lists(st.ip_addresses().map(str), max_size=5).map(tuple), st.booleans(),
+       st.none() | st.text(max_size=MAXIMUM_REASON))  # fmt: skip
 def test_an_answer_is_read_as_it_was_written(
-    pieces: tuple[int, ...], wait: float, members: tuple[str, ...], register: bool
+    pieces: tuple[int, ...], wait: float, members: tuple[str, ...], register: bool, leave: Optional[str]
 ) -> None:
     wait = round(wait, 3)
-    written = PieceAnswer(EPOCH, register, pieces, wait, members)
+    written = PieceAnswer(EPOCH, register, pieces, wait, members, leave)
     read = PieceAnswer.parse(written.to_line())
     assert (read.epoch, read.register, read.pieces, read.next) == (EPOCH, register, pieces, wait)
+    assert read.leave == leave
     assert len(read.members) == len(members)
 
 

@@ -168,15 +168,24 @@ def timeline(transaction: Transaction, host: str) -> list[TimelineEvent]:
 
 def slow_hosts(transaction: Transaction, since: float) -> set[str]:
     """The hosts that their peers found slow in an install after ``since``, and not restored later."""
+    last = dict(_found_by_peers(transaction, since, ("slow", "restored")))
+    return {name for name, status in last.items() if status == "slow"}
+
+
+def lying_hosts(transaction: Transaction, since: float) -> set[str]:
+    """The hosts that sent their peers bytes that fail their hash, in an install after ``since``."""
+    return {name for name, _ in _found_by_peers(transaction, since, ("corrupt",))}
+
+
+def _found_by_peers(transaction: Transaction, since: float, statuses: Sequence[str]) -> list[tuple[str, str]]:
     table = schema.events
     query = (
         select(schema.hosts.c.name, table.c.status)
         .select_from(table.join(schema.hosts))
-        .where(table.c.stage == "peers", table.c.status.in_(("slow", "restored")), table.c.at >= since)
+        .where(table.c.stage == "peers", table.c.status.in_(statuses), table.c.at >= since)
         .order_by(table.c.id)
     )
-    last = {row.name: row.status for row in transaction.connection.execute(query)}
-    return {name for name, status in last.items() if status == "slow"}
+    return [(row.name, row.status) for row in transaction.connection.execute(query)]
 
 
 _ORDERS = (

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
+from avalanche.adapters.leaves import Leaves
 from avalanche.adapters.ledger import Ledger
 from avalanche.errors import RepositoryError, StoreFull
 from avalanche.manifest import Identity, PieceHasher
@@ -46,6 +47,7 @@ class Store:
         self.root = root
         self._identities = Ledger(root / "identities.jsonl")
         self._sources = Ledger(root / "sources.jsonl")
+        self.leaves = Leaves(root / "leaves")
 
     def __repr__(self) -> str:
         return f"<Store {self.root} {len(self._identities)} objects>"
@@ -138,6 +140,7 @@ class Store:
         for sha256 in self._identities:
             if not self.path(sha256).exists():
                 self.forget(sha256)
+        self.leaves.forget_all_but(set(self._identities))
         for key in self._sources:
             if self._identities.get(self._sources.get(key)) is None:
                 self._sources.set(key, None)
@@ -153,7 +156,8 @@ class Store:
         try:
             with os.fdopen(handle, "w+b") as copy, source.open("rb") as origin:
                 _copy(origin, copy)
-                identity = _hash(copy, source)
+                identity, leaves = _hash(copy, source)
+                self.leaves.keep(identity, leaves)
                 target = self.path(identity.sha256)
                 if not target.parent.exists():
                     target.parent.mkdir()
@@ -215,7 +219,7 @@ def _copy(origin: BinaryIO, copy: BinaryIO) -> None:
         copy.flush()
 
 
-def _hash(file: BinaryIO, source: Path) -> Identity:
+def _hash(file: BinaryIO, source: Path) -> tuple[Identity, bytes]:
     hasher = PieceHasher()
     buffer = memoryview(bytearray(CHUNK))
     file.seek(0)
@@ -223,7 +227,7 @@ def _hash(file: BinaryIO, source: Path) -> Identity:
         hasher.update(buffer[:taken])
     if hasher.size == 0:
         raise RepositoryError(f"{source} is empty: remove it, or fetch it again")
-    return hasher.identity()
+    return hasher.identity(), bytes(hasher.leaves)
 
 
 def _mend(target: Path, good: BinaryIO) -> None:

@@ -27,6 +27,7 @@ PREFETCH_SHARE = 0.75
 """Part of the limit that prefetched objects may fill; the rest is for what the installer asks for out of order."""
 
 _OURS = re.compile(r"([0-9]{6})-(?:([0-9a-f]{64})-)?.*\.object", re.DOTALL)
+_ESCAPED = {" ": "\\040", "\t": "\\011", "\n": "\\012", "\\": "\\134"}
 log = logging.getLogger(__name__)
 
 
@@ -148,10 +149,7 @@ class Slot:
 
     def reclaim(self) -> None:
         """Write the rest ourselves; nobody else does any more."""
-        if self.is_lent:
-            self.is_lent = False
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self._name, flags, 0o600, dir_fd=self.place.descriptor)
+        self.is_lent = False
 
     def write(self, data: memoryview, start: int) -> None:
         """Put proven bytes where they belong; what lies ahead of ``start`` is there already.
@@ -163,7 +161,9 @@ class Slot:
             self._written += len(data)
             self.place.written += len(data)
             return
-        assert self._descriptor is not None
+        if self._descriptor is None:  # reclaimed
+            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(self._name, flags, dir_fd=self.place.descriptor)
         done = 0
         while done < len(data):
             done += os.pwrite(self._descriptor, data[done:], start + done)
@@ -284,13 +284,9 @@ def is_mount_point(path: Path) -> bool:
 
     Source: proc(5), ``/proc/self/mountinfo``: the fifth field, with space, tab, newline and backslash in octal.
     """
-    wanted = str(path)
+    wanted = "".join(_ESCAPED.get(character, character) for character in str(path))
     with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            name = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), line.split(" ")[4])
-            if name == wanted:
-                return True
-    return False
+        return any(line.split(" ")[4] == wanted for line in lines if wanted in line)
 
 
 def available_memory() -> int:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Callable
 
-from avalanche.torrent import TorrentFile, read_files
+from avalanche.torrent import TorrentFile, read_layout
 
 OLDEST = (2, 1)
 """The first libtorrent that takes the short last piece of a file and tells availability without waiting."""
@@ -104,13 +104,18 @@ class Client:
 
     def __init__(self, torrent: bytes, *, address: str, on_piece: Callable[[int], None]) -> None:
         self._lt = lt = import_libtorrent()
-        self.files: tuple[TorrentFile, ...] = read_files(torrent)
+        self.layout = read_layout(torrent)
+        self.files: tuple[TorrentFile, ...] = self.layout.files
         self.held: set[int] = set()
         """The pieces that are here, checked."""
         self.availability: list[int] = []
         """How many of the peers have each piece; empty when there is no peer."""
         self.egress = 0
-        """Bytes sent to peers in the last second, about."""
+        """Bytes a second sent to peers, in the last one about."""
+        self.sent = 0
+        """Bytes of pieces that peers got from here."""
+        self.received = 0
+        """Bytes of pieces that came from peers, right or wrong."""
         self._on_piece = on_piece
         self._loop = asyncio.get_running_loop()
         params = lt.session_params()
@@ -141,7 +146,6 @@ class Client:
         self._indices = self._file_indices()
         self._priorities = [0] * (max(self._indices, default=0) + 1)
         self._is_dirty = False
-        self._sent = 0
         self._measured = self._loop.time()
 
     def __repr__(self) -> str:
@@ -160,14 +164,14 @@ class Client:
         params.flags &= ~lt.torrent_flags.auto_managed
         params.flags |= lt.torrent_flags.paused
         params.max_connections = SETTINGS["connections_limit"]
-        self._layout = params.ti.layout()
-        params.file_priorities = [0] * self._layout.num_files()
+        self._storage = params.ti.layout()
+        params.file_priorities = [0] * self._storage.num_files()
         self._handle = self._session.add_torrent(params)
 
     def _file_indices(self) -> list[int]:
         """libtorrent's number of each of our files: it counts pads too."""
         pad = self._lt.file_storage.flag_pad_file
-        layout = self._layout
+        layout = self._storage
         found = [index for index in range(layout.num_files()) if not layout.file_flags(index) & pad]
         assert len(found) == len(self.files)
         return found
@@ -200,7 +204,8 @@ class Client:
 
     def _tell_priorities(self) -> None:
         self._is_dirty = False
-        self._handle.prioritize_files(self._priorities)
+        with contextlib.suppress(AttributeError):  # closed meanwhile
+            self._handle.prioritize_files(self._priorities)
 
     def give(self, piece: int, data: bytes) -> None:
         """Put a piece into the swarm. It is checked like any other, and `on_piece` says when it is here."""
@@ -264,9 +269,10 @@ class Client:
 
     def _count(self, values: Any) -> None:
         sent = int(values["net.sent_payload_bytes"])
+        self.received = int(values["net.recv_payload_bytes"])
         now = self._loop.time()
         seconds = max(now - self._measured, 0.01)
         # A second's mean, so that one look between two bursts does not say that nothing is sent.
         share = min(1.0, seconds)
-        self.egress = int((1 - share) * self.egress + share * (sent - self._sent) / seconds)
-        self._sent, self._measured = sent, now
+        self.egress = int((1 - share) * self.egress + share * (sent - self.sent) / seconds)
+        self.sent, self._measured = sent, now

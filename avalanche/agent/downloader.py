@@ -146,8 +146,13 @@ class Downloader:
         return f"<Downloader {running} running, {len(self._prefetch)} to prefetch, {self._cache!r}>"
 
     def follow(self, route: Route) -> None:
-        """Ask another route from now on. Nothing may be on its way."""
+        """Ask another route from now on. What is on its way and comes from elsewhere there changes its source."""
         self._route = route
+        for item in (*self._demanded, *self._hurried):
+            route.need(item)
+        for flight in list(self._flights.values()):
+            self.redirect(flight.item)
+        self._soon()
 
     @property
     def flights(self) -> Iterator[Flight]:
@@ -435,10 +440,13 @@ class Downloader:
         elif error is not None:
             self._judge(flight, source, error)
         self._step_items += 1
-        is_urgent = source.is_frontend or not flight.transfer.is_complete or self._demanded or self._hurried
+        is_odd = source.is_frontend or not flight.transfer.is_complete
         if not self._route.has_window:
-            self._soon()
-        elif is_urgent or self._step_items >= STEP_ITEMS:
+            if is_odd:
+                self._soon()  # else everything that may run runs already
+        elif (
+            is_odd or self._demanded or self._hurried or self._step_items >= STEP_ITEMS or not self._loads[source].count
+        ):
             self.advance()
 
     def _arrive(self, flight: Flight) -> None:

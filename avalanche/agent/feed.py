@@ -79,6 +79,11 @@ class Feed:
         self._folder = bundle.parent / "libtorrent"
         self.torrents: Optional[Torrents] = None
         self.relay: Optional[Relay] = None
+        self._spare: Optional[Relay] = None
+        """What goes on when the swarm does not."""
+        self._leaving: Optional[asyncio.Task[None]] = None
+        self._sent = 0
+        """Bytes sent by a plane that was left."""
         if membership is not None:
             self.relay = Relay(
                 frontends,
@@ -121,17 +126,24 @@ class Feed:
         if self._is_swarm and await self._join_swarm():
             return port
         if self.relay is not None:
-            try:
-                await self.relay.open(self.downloader)
-            except ConfigError as error:
-                # Something between this host and the frontend translates addresses: an install goes on without peers.
-                self._events.report("packages", "progress", f"fetches from the frontend alone: {error}", key="alone")
-                self.relay = None
-                self.downloader.follow(Route(self._frontends))
+            await self._open_relay(self.relay)
         return port
 
+    async def _open_relay(self, relay: Relay) -> None:
+        try:
+            await relay.open(self.downloader)
+        except ConfigError as error:
+            # Something between this host and the frontend translates addresses: an install goes on without peers.
+            self._events.report("packages", "progress", f"fetches from the frontend alone: {error}", key="alone")
+            self.relay = None
+            self.downloader.follow(Route(self._frontends))
+        else:
+            self.relay = relay
+            self.downloader.follow(relay.route)
+
     def _metrics(self) -> str:
-        sent = 0 if self.relay is None else self.relay.bytes_sent
+        planes = (self.relay, self.torrents)
+        sent = self._sent + sum(plane.bytes_sent for plane in planes if plane is not None)
         return exposition(families(self.catalogue, self.downloader, self.cache, sent=sent))
 
     async def _restore(self) -> None:
@@ -158,18 +170,27 @@ class Feed:
                 manifest=self._manifest,
                 catalogue=self.catalogue,
                 figures=self._figures,
-                on_refused=self._tell_alone,
+                on_leave=self._leave_swarm,
             )
         except (ConfigError, TransferError, ProtocolError, VerificationFailed) as error:
             self._events.report("packages", "progress", f"fetches by relay: {error}", key="plane")
             return False
-        self.relay = None
+        self._spare, self.relay = self.relay, None
         self.torrents.attach(self.downloader)
         self.downloader.follow(self.torrents.route)
         return True
 
-    def _tell_alone(self, reason: str) -> None:
-        self._events.report("packages", "progress", f"fetches from the frontend alone: {reason}", key="alone")
+    def _leave_swarm(self, reason: str) -> None:
+        """Go on by relay, with what is here, in the midst of the install."""
+        self._events.report("packages", "progress", f"goes on by relay: {reason}", key="plane")
+        self._leaving = asyncio.get_running_loop().create_task(self._change_plane())
+
+    async def _change_plane(self) -> None:
+        assert self.torrents is not None and self._spare is not None
+        await self.torrents.retire()
+        self._sent += self.torrents.bytes_sent
+        self.torrents = None
+        await self._open_relay(self._spare)
 
     def _tell_refusal(self, address: str, reason: str) -> None:
         self._events.report("packages", "progress", f"refused {address}: {reason}", key=f"refused {address}")
@@ -180,6 +201,8 @@ class Feed:
         if self._restoring is not None:
             self._restoring.cancel()
             await asyncio.gather(self._restoring, return_exceptions=True)
+        if self._leaving is not None:
+            await asyncio.gather(self._leaving, return_exceptions=True)
         try:
             if self.relay is not None:
                 await self.relay.close()

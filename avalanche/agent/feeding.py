@@ -13,7 +13,6 @@ from avalanche.agent.connection import Address, Pool, Request, Sink
 from avalanche.agent.deadline import within
 from avalanche.agent.downloader import Figures
 from avalanche.errors import ProtocolError, SourceUnavailable, TransferError
-from avalanche.manifest import PIECE
 from avalanche.pieces import MAXIMUM_GAPS, MAXIMUM_LINE, MAXIMUM_ROWS, TARGET, PieceAnswer, PieceRequest
 
 REQUESTS = 3
@@ -27,7 +26,8 @@ AHEAD_SECONDS = 0.5
 """
 ONE_REQUEST = 2 << 20
 CONFIRM_SECONDS = 0.5
-STALL_SECONDS = 5.0
+STALL_SECONDS = 8.0
+"""More than a frontend with bounded egress lets a request wait before it says that it is busy."""
 REFUSALS = 3
 """So many times the frontend may say that it does not serve this torrent before it is believed."""
 
@@ -96,7 +96,8 @@ class Feeding:
         sizes: the bytes of every piece.
         appetite: what this host wants now.
         takes: has a piece a place here?
-        on_refused: called once, when no frontend serves this torrent any more.
+        on_leave: called with the reason when no frontend serves this torrent any more, or it says that this host should
+            fetch in another way.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class Feeding:
         figures: Figures,
         appetite: Callable[[], Appetite],
         takes: Callable[[int], bool],
-        on_refused: Callable[[str], None],
+        on_leave: Callable[[str], None],
     ) -> None:
         self._client = client
         self._addresses = list(addresses)
@@ -119,10 +120,11 @@ class Feeding:
         self._info_hash = info_hash
         self._manifest = manifest
         self._sizes = sizes
+        self._largest = max(sizes, default=0)
         self._figures = figures
         self._appetite = appetite
         self._takes = takes
-        self._on_refused = on_refused
+        self._on_leave = on_leave
         self.is_known = asyncio.Event()
         """Has the frontend named this host's peers, and this host to them?"""
         self._pool = Pool(stall=STALL_SECONDS)
@@ -140,6 +142,8 @@ class Feeding:
         self._is_idle = False
         self._confirmed = asyncio.Event()
         self._refusals = 0
+        self.answers = False
+        """Did the frontend answer the last request?"""
         self._tasks: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
@@ -157,6 +161,12 @@ class Feeding:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._pool.close()
+
+    @property
+    def fault(self) -> Optional[str]:
+        """Why it asks no more although nobody ended it; None: it goes on."""
+        ended = [task.exception() for task in self._tasks if task.done() and not task.cancelled()]
+        return f"{type(ended[0]).__name__}: {ended[0]}" if ended else None
 
     def checked(self, piece: int) -> None:
         """A piece is here, checked. What did not come from the frontend came from peers."""
@@ -193,15 +203,15 @@ class Feeding:
         tries = 0
         while True:
             room = max(0, self._room - self._claimed)
-            if number and (room < PIECE or self._is_idle or self._epoch is None or self._must_tell):
+            if number and (room < self._largest or self._is_idle or self._epoch is None or self._must_tell):
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             try:
                 wait = await self._exchange(room)
-                tries = 0
+                tries, self.answers = 0, True
             except (TransferError, ProtocolError) as error:
                 log.info("no pieces reason=%s", error)
-                tries += 1
+                tries, self.answers = tries + 1, False
                 self._addresses.append(self._addresses.pop(0))
                 wait = min(0.2 * 2 ** min(tries - 1, 5), 2.0) * (0.5 + random.random())  # noqa: S311 - jitter
                 if isinstance(error, SourceUnavailable) and error.retry_after is not None:
@@ -238,6 +248,8 @@ class Feeding:
         if answer.epoch != self._epoch:
             self._epoch, self._members = answer.epoch, 0
         self._must_tell = answer.register
+        if answer.leave is not None:
+            self._on_leave(answer.leave)
         if not answer.register:
             if request.epoch == answer.epoch:
                 self._members = max(self._members, request.members + len(answer.members))
@@ -274,7 +286,7 @@ class Feeding:
                 if head.status in (403, 404):
                     self._refusals += 1
                     if self._refusals == REFUSALS:
-                        self._on_refused(reason)
+                        self._on_leave(reason)
                 raise SourceUnavailable(reason, retry_after=head.retry_after)
             await connection.receive(sink)
         finally:

@@ -29,12 +29,16 @@ from avalanche.errors import AvalancheError, ProtocolError, VerificationFailed
 from avalanche.manifest import PIECE
 from avalanche.membership import Membership
 from avalanche.pieces import MAXIMUM_GAPS
+from avalanche.planes import Movement
 from avalanche.tokens import read_token
 from avalanche.torrent import TorrentFile
 
 FLUSH_SECONDS = 0.02
 FLUSH_TRIES = 60
 """A piece that libtorrent has checked may still be in its memory: so often the file is looked at again."""
+
+WATCH_SECONDS = 1.0
+"""How often it is looked whether the swarm moves."""
 
 KNOWN_SECONDS = 3.0
 """So long a frontend may take to name this host to its peers, who let no strangers in."""
@@ -49,7 +53,7 @@ class Torrents(Source):
         torrent: the ``.torrent`` file that the frontend made for this host.
         addresses: of the frontends that hand pieces out.
         manifest: digest of the closure.
-        on_refused: called with the reason when the frontends do not serve this torrent any more.
+        on_leave: called, once, with the reason why this host should fetch in another way: `retire`, then.
 
     Raises:
         ProtocolError: the torrent is none of ours.
@@ -65,12 +69,15 @@ class Torrents(Source):
         manifest: str,
         catalogue: Catalogue,
         figures: Figures,
-        on_refused: Callable[[str], None],
+        on_leave: Callable[[str], None],
     ) -> None:
         self._address = read_token(membership.token).address
         self._figures = figures
         self._client = Client(torrent, address=self._address, on_piece=self._arrived)
-        self._on_refused = on_refused
+        self._length = self._client.layout.piece_length
+        self._on_leave = on_leave
+        self.is_leaving = False
+        """Is nothing fetched this way any more?"""
         self._files = _known_files(self._client.files, catalogue)
         self._waiters: dict[int, list[asyncio.Future[None]]] = {}
         self._placed: set[Item] = set()
@@ -78,7 +85,7 @@ class Torrents(Source):
         """The files that have a place."""
         self._owners = [number for number, file in enumerate(self._client.files) for _ in range(file.pieces)]
         self._downloader: Optional[Downloader] = None
-        self._starting: Optional[asyncio.Task[None]] = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.route = TorrentRoute(frontend, self)
         self._feeding = Feeding(
             self._client,
@@ -86,13 +93,11 @@ class Torrents(Source):
             token=membership.token,
             info_hash=_info_hash(torrent),
             manifest=manifest,
-            sizes=[
-                min(PIECE, file.size - start) for file in self._client.files for start in range(0, file.size, PIECE)
-            ],
+            sizes=self._client.layout.sizes,
             figures=figures,
             appetite=self._appetite,
             takes=lambda piece: self._owners[piece] in self._open,
-            on_refused=self._refused,
+            on_leave=self._leave,
         )
         self._client.admit([self._address])
 
@@ -101,6 +106,11 @@ class Torrents(Source):
 
     def __str__(self) -> str:
         return "the swarm"
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of objects that other hosts got from here, as of a fifth of a second ago."""
+        return self._client.sent
 
     def attach(self, downloader: Downloader) -> None:
         """Fetch for this downloader, once it begins. The frontend hears of this host now, so that its peers know it
@@ -112,19 +122,50 @@ class Torrents(Source):
 
     def start(self) -> None:
         """Announce, connect, fetch; once."""
-        if self._starting is None:
-            self._starting = asyncio.get_running_loop().create_task(self._start())
+        if not self._tasks:
+            loop = asyncio.get_running_loop()
+            self._tasks = [loop.create_task(self._start()), loop.create_task(self._watch())]
 
     async def _start(self) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
             await within(KNOWN_SECONDS, self._feeding.is_known.wait())
         self._client.start()
 
+    async def _watch(self) -> None:
+        """Leave a swarm that brings nothing."""
+        clock = asyncio.get_running_loop().time
+        movement = Movement(clock())
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            reason = self._feeding.fault or movement.look(
+                received=self._client.received + self._figures.bytes_from_frontend,
+                pieces=len(self._client.held),
+                is_wanting=self._feeding.answers and self._appetite().takes and self._lacks_something,
+                now=clock(),
+            )
+            if reason is not None:
+                self._leave(reason)
+
+    def _leave(self, reason: str) -> None:
+        if not self.is_leaving and not (self._downloader is not None and self._downloader.has_closure.is_set()):
+            self.is_leaving = True
+            self._on_leave(reason)
+
+    async def retire(self) -> None:
+        """Leave the swarm with what is here: afterwards nobody else writes the files that were lent."""
+        assert self.is_leaving and self._downloader is not None
+        for item in self.items():
+            self._downloader.redirect(item)
+        await self.close()
+        for item in self._placed:
+            if item.slot is not None:
+                item.slot.reclaim()
+
     async def close(self) -> None:
         """Leave the swarm: nothing listens afterwards, and no file is open."""
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._feeding.close()
         await self._client.close()
 
@@ -148,7 +189,9 @@ class Torrents(Source):
         if item.is_demanded:
             self.hurry(transfer)
         while not transfer.is_complete:
-            await self._has_piece(first + item.verified // PIECE)
+            end = min(item.verified + PIECE, item.entry.size)
+            for start in range(item.verified, end, self._length):
+                await self._has_piece(first + start // self._length)
             await self._take(transfer)
 
     def hurry(self, transfer: Transfer) -> None:
@@ -179,7 +222,7 @@ class Torrents(Source):
                     waiting.remove(waiter)
 
     async def _take(self, transfer: Transfer) -> None:
-        """Read the next piece from the file and let the verifier see it."""
+        """Read the manifest's next piece from the file and let the verifier see it."""
         item = transfer.item
         assert item.slot is not None
         size = min(PIECE, item.entry.size - item.verified)
@@ -214,6 +257,10 @@ class Torrents(Source):
             urgent = list(islice(self._lacking(self._files), MAXIMUM_GAPS))
         return Appetite(not held or bool(urgent), held or not everything, urgent, self._lacking(self._files))
 
+    @property
+    def _lacks_something(self) -> bool:
+        return next(self._lacking(self._files), None) is not None
+
     def _lacking(self, items: Iterable[Item]) -> Iterator[int]:
         for item in items:
             if item in self._placed and item.state is State.ARRIVING:
@@ -221,16 +268,7 @@ class Torrents(Source):
 
     def _pieces(self, item: Item, file: int) -> range:
         facts = self._client.files[file]
-        return range(facts.first + item.verified // PIECE, facts.first + facts.pieces)
-
-    def _refused(self, reason: str) -> None:
-        """The frontend knows nothing of this torrent: what is missing comes from it by HTTP."""
-        for item in self.items():
-            if item.state is not State.COMPLETE:
-                self.give_up(item)
-                if self._downloader is not None:
-                    self._downloader.redirect(item)
-        self._on_refused(reason)
+        return range(facts.first + item.verified // self._length, facts.first + facts.pieces)
 
 
 class TorrentRoute(Route):
@@ -248,8 +286,10 @@ class TorrentRoute(Route):
     def need(self, item: Item) -> None:
         self._torrents.start()
 
-    def source(self, item: Item) -> Source:
-        return self._torrents if self._torrents.has(item) else self._frontend
+    def source(self, item: Item) -> Optional[Source]:
+        if not self._torrents.has(item):
+            return self._frontend
+        return None if self._torrents.is_leaving else self._torrents
 
     def admits(self, source: Source, load: Load, *, is_waited_for: bool) -> bool:
         return source is self._torrents or super().admits(source, load, is_waited_for=is_waited_for)

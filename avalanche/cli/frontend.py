@@ -114,6 +114,7 @@ def make_services(state: State, config: Config, authority: Authority, registrar:
         storage=storage,
         profiles=profiles,
         generations=generations,
+        leaves=distributions.store.leaves,
     )
     return Services(
         config=config,

@@ -10,6 +10,7 @@ from avalanche.frontend.answers import errors_answered
 from avalanche.frontend.gate import Gate
 from avalanche.frontend.metrics import Metrics
 from avalanche.frontend.packages import Packages
+from avalanche.frontend.pieces import Pieces
 from avalanche.frontend.services import SERVICES, Services
 from avalanche.messages import MAX_BODY
 from avalanche.news import TARGET
@@ -23,6 +24,8 @@ def make_app(services: Services) -> web.Application:
     app = web.Application(middlewares=[metrics.middleware, errors_answered], client_max_size=MAX_BODY)
     app[SERVICES] = services
     packages = Packages(services.generations, gate, on_sent=metrics.sent.inc)
+    swarm = services.swarm
+    pieces = Pieces(swarm.torrents, gate, key=swarm.key, wall=swarm.wall, advise=swarm.advise, on_sent=metrics.sent.inc)
     app.add_routes(
         [
             web.get("/", _about),
@@ -38,7 +41,7 @@ def make_app(services: Services) -> web.Application:
             web.get("/install/torrent", install.get_torrent, allow_head=False),
             web.get("/install/libtorrent", install.get_library, allow_head=False),
             web.get("/install/libtorrent/{sha256}", install.get_library_file),
-            web.post(PIECES, services.swarm.torrents.post),
+            web.post(PIECES, pieces.post),
             web.post("/install/events", install.post_events),
             web.post("/install/done", install.post_done),
             web.post(TARGET, services.trackers.post),

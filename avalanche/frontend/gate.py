@@ -1,4 +1,4 @@
-"""The gate in front of package answers: who may send, and when (`avalanche.egress` decides)."""
+"""The gate in front of answers with packages or pieces: who may send, and when (`avalanche.egress` decides)."""
 
 from __future__ import annotations
 

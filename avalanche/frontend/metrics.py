@@ -39,7 +39,9 @@ class Metrics:
         ProcessCollector(registry=registry)
         Info("avalanche_frontend_build", "This frontend's version.", registry=registry).info({"version": __version__})
         self.sent = Counter(
-            "avalanche_frontend_sent_bytes_total", "Bytes of packages that were sent to hosts.", registry=registry
+            "avalanche_frontend_sent_bytes_total",
+            "Bytes of packages and pieces that were sent to hosts.",
+            registry=registry,
         )
         self._requests = Counter(
             "avalanche_frontend_requests_total",
@@ -55,16 +57,16 @@ class Metrics:
             registry=registry,
         )
         gauges = (
-            ("streams", "Package answers that run.", lambda: gate.running),
-            ("streams_waiting", "Package answers that wait to be admitted.", lambda: gate.waiting),
-            ("streams_limit", "Package answers that may run at once.", lambda: gate.caps.streams),
-            ("egress_limit_bytes_per_second", "What package answers may take of the network; 0: no bound.",
+            ("streams", "Answers with packages or pieces that run.", lambda: gate.running),
+            ("streams_waiting", "Those that wait to be admitted.", lambda: gate.waiting),
+            ("streams_limit", "Those that may run at once.", lambda: gate.caps.streams),
+            ("egress_limit_bytes_per_second", "What they may take of the network; 0: no bound.",
              lambda: gate.caps.rate),
         )  # fmt: skip
         for name, text, read in gauges:
             Gauge(f"avalanche_frontend_{name}", text, registry=registry).set_function(read)
         self._refused = Counter(
-            "avalanche_frontend_streams_refused_total", "Package answers that were told to come back.",
+            "avalanche_frontend_streams_refused_total", "Answers with packages or pieces that were told to come back.",
             registry=registry,
         )  # fmt: skip
         gate.on_refused = self._refused.inc

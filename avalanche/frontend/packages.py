@@ -136,10 +136,10 @@ class Packages:
         offset = span.first
         try:
             while offset < span.end:
-                if transport is None or transport.is_closing():
-                    raise ConnectionResetError("the client has gone")
                 count = min(passage.slice, span.end - offset)
                 async with passage.sending(count), asyncio.timeout(STALL_SECONDS):
+                    if transport is None or transport.is_closing():
+                        raise ConnectionResetError("the client has gone")
                     sent = await loop.sendfile(transport, file, offset, count)
                 self._on_sent(sent)
                 if sent != count:

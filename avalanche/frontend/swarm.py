@@ -6,13 +6,15 @@ import asyncio
 import logging
 import random
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from avalanche.adapters import orderbook
 from avalanche.adapters.database import Transaction
 from avalanche.adapters.distributions import Generation
+from avalanche.adapters.leaves import Leaves
 from avalanche.cluster import Cluster
 from avalanche.errors import AvalancheError, RepositoryError
 from avalanche.frontend.generations import Generations
@@ -25,7 +27,7 @@ from avalanche.manifest import Manifest
 from avalanche.membership import Membership
 from avalanche.news import Holder
 from avalanche.orders import Order
-from avalanche.planes import Choice, Situation, choose
+from avalanche.planes import Choice, Situation, choose, reconsider
 from avalanche.tokens import TICKET_SECONDS, SwarmToken, Ticket, peer_key, sign_ticket, sign_token
 
 REFRESH_SECONDS = 60.0
@@ -52,6 +54,15 @@ class Registrar(Protocol):
         """Answer announces for a torrent of a registered generation too."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What an order for ``auto`` became, in which attempt, for which generation."""
+
+    attempts: int
+    generation: str
+    choice: Choice
+
+
 class Swarm:
     """Admits hosts to the peer planes.
 
@@ -59,6 +70,7 @@ class Swarm:
         key: the swarm key.
         trackers: their base addresses.
         heard: what trackers elsewhere say.
+        leaves: the hashes of the blocks of objects, for torrents.
         wall: seconds since 1970.
     """
 
@@ -72,17 +84,20 @@ class Swarm:
         storage: Storage,
         profiles: Profiles,
         generations: Generations,
+        leaves: Leaves,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._key = key
+        self.key, self.wall = key, wall
         self._trackers = trackers
         self._heard = heard
         self._registrar = registrar
         self._storage = storage
         self._profiles = profiles
         self._generations = generations
-        self.torrents = Torrents(key, registrar, wall)
-        self._choices: OrderedDict[str, tuple[int, Choice]] = OrderedDict()
+        self.torrents = Torrents(registrar, leaves)
+        self._choices: OrderedDict[str, _Decided] = OrderedDict()
+        self._installing: dict[str, frozenset[str]] = {}
+        """The hosts with a live order for a generation, and peers."""
 
     def __repr__(self) -> str:
         return f"<Swarm {' '.join(self._trackers)}>"
@@ -92,27 +107,44 @@ class Swarm:
         if order.plane != "auto":
             return order.plane
         found = self._choices.get(order.id)
-        return "relay" if found is None else found[1].plane
+        return "relay" if found is None else found.choice.plane
 
     async def choose(self, order: Order, now: float) -> Choice | None:
         """Decide, once per attempt, how the packages of an order for ``auto`` travel; None: it says so itself."""
         if order.plane != "auto":
             return None
         found = self._choices.get(order.id)
-        if found is not None and found[0] == len(order.attempts):
-            return found[1]
+        if found is not None and found.attempts == len(order.attempts):
+            return found.choice
 
-        def find(transaction: Transaction, _: Cluster) -> set[str]:
+        def find(transaction: Transaction, _: Cluster) -> list[Order]:
             orders = orderbook.all_orders(transaction)
             same = (each for each in orders if each.generation == order.generation and each.plane != "http")
-            return {each.host for each in same if each.state(now) == "live"} | {order.host}
+            return [each for each in same if each.state(now) == "live"]
 
-        hosts = await self._storage.read(find)
-        choice = choose(Situation(len(hosts), len(hosts & self._heard.slow)))
-        self._choices[order.id] = len(order.attempts), choice
+        orders = await self._storage.read(find)
+        hosts = self._installing[order.generation] = frozenset(each.host for each in orders) | {order.host}
+        begun = Counter(
+            self.plane(each)
+            for each in orders
+            if each.id != order.id and each.attempts and (each.plane != "auto" or each.id in self._choices)
+        )
+        choice = choose(self._situation(hosts, chained=begun["relay"], swarming=begun["swarm"]))
+        self._choices[order.id] = _Decided(len(order.attempts), order.generation, choice)
         while len(self._choices) > CHOICES_KEPT:
             self._choices.popitem(last=False)
         return choice
+
+    def advise(self, order: str) -> str | None:
+        """Why the host of an order, which fetches by swarm, should go on by relay; None: it should not."""
+        found = self._choices.get(order)
+        if found is None or found.choice.plane != "swarm":
+            return None
+        better = reconsider(self._situation(self._installing.get(found.generation, frozenset())))
+        return None if better is None else better.why
+
+    def _situation(self, hosts: frozenset[str], *, chained: int = 0, swarming: int = 0) -> Situation:
+        return Situation(len(hosts), len(hosts & self._heard.slow), len(hosts & self._heard.lying), chained, swarming)
 
     async def membership(self, cluster: Cluster, order: Order, address: str, closure: Manifest) -> Membership | None:
         """Admit the host of an order, which speaks from ``address`` and wants ``closure``; None when it fetches from
@@ -125,7 +157,7 @@ class Swarm:
         if self.plane(order) == "http":
             return None
         await self._register(order, closure)
-        return Membership(self._trackers, self._token(cluster, order, address), peer_key(self._key, order.id).hex())
+        return Membership(self._trackers, self._token(cluster, order, address), peer_key(self.key, order.id).hex())
 
     async def torrent(self, cluster: Cluster, order: Order, address: str, now: float) -> bytes:
         """The torrent with which the host of an order, which speaks from ``address``, or a client beside it, fetches.
@@ -141,7 +173,7 @@ class Swarm:
             await self._register_all(order.generation)
             generation = await self._generation(order)
             self.torrents.add(order.generation, closure)
-            self.torrents.make(generation)
+            await self.torrents.make(generation)
         served = self.torrents.current(order.generation)
         served.admit(address)
         token = self._token(cluster, order, address)
@@ -150,7 +182,7 @@ class Swarm:
     def _token(self, cluster: Cluster, order: Order, address: str) -> str:
         rack = str(cluster.host(order.host).rack)
         expires = int(order.expires)
-        return sign_token(self._key, SwarmToken(order.id, order.host, rack, address, order.generation, expires))
+        return sign_token(self.key, SwarmToken(order.id, order.host, rack, address, order.generation, expires))
 
     def elsewhere(self, order: Order, address: str, sha256: str, now: float) -> str | None:
         """Where else the host of ``order``, which speaks from ``address``, gets the agent bundle; None: nowhere."""
@@ -160,7 +192,7 @@ class Swarm:
             return None
         holder = random.choice(holders)  # noqa: S311 -- no secret
         ticket = Ticket(order.id, order.host, address, holder.generation, int(now) + TICKET_SECONDS)
-        text = sign_ticket(peer_key(self._key, holder.order), ticket)
+        text = sign_ticket(peer_key(self.key, holder.order), ticket)
         where = f"[{holder.address}]" if ":" in holder.address else holder.address
         return f"http://{where}:{holder.port}/object/{sha256}?ticket={text}"
 
@@ -193,6 +225,10 @@ class Swarm:
                 log.warning("closure not registered", extra=facts(host=order.host, order=order.id, reason=error))
         await self._restore(orders)
         pinned = {order.generation for order in orders}
+        self._installing = {
+            generation: frozenset(each.host for each in orders if each.generation == generation)
+            for generation in pinned
+        }
         self._registrar.retain(pinned)
         self.torrents.retain(pinned)
 
@@ -204,7 +240,7 @@ class Swarm:
             generation = await self._generations.open(order.generation)
             await self._register_all(order.generation)
             if generation is not None and self.torrents.closures(order.generation):
-                self.torrents.make(generation)
+                await self.torrents.make(generation)
 
     async def _look(self, cluster: Cluster) -> None:
         """Rolls that cannot be read now are as they were at the last look; who has none yet hears so for each order."""

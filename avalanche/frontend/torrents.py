@@ -1,7 +1,6 @@
-"""The swarm plane's side of the frontend: a torrent per generation, and its pieces, each to one host.
+"""The swarm plane's side of the frontend: a torrent per generation, and who waits for its pieces.
 
-docs/protocol.md, section 13. The frontend is no BitTorrent client: it hands pieces out over HTTP, and hosts put them
-into the swarm.
+docs/protocol.md, section 13; `avalanche.frontend.pieces` speaks with the hosts.
 """
 
 from __future__ import annotations
@@ -10,30 +9,22 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from aiohttp import web
-
 from avalanche.adapters.distributions import Generation
-from avalanche.errors import OrderRefused, ProtocolError, RepositoryError
-from avalanche.frontend.answers import client, line
+from avalanche.adapters.leaves import Leaves
+from avalanche.errors import RepositoryError
 from avalanche.handout import Handout, handing_order
 from avalanche.log import facts
-from avalanche.manifest import Manifest
-from avalanche.pieces import MAXIMUM_BODY, PieceAnswer, PieceRequest
-from avalanche.tokens import SwarmToken, TokenRefused, verify_token
-from avalanche.torrent import Torrent
+from avalanche.manifest import PIECE, Manifest
+from avalanche.pieces import PieceRequest
+from avalanche.torrent import Torrent, piece_length_for
 
 TICK_SECONDS = 0.25
 HOLD_SECONDS = 0.5
 """So long a request waits for a piece before it is answered with none."""
-SPENT_SECONDS = 1.0
-"""When everything was handed out, hosts come back after so long, to say what nobody has; later when there are many."""
-SPENT_ANSWERS = 200.0
-"""Such requests per second, about."""
-BODY_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +56,7 @@ class Served:
         self._ranges: dict[str, range] = {}
         first = 0
         for entry in torrent.entries:
-            count = len(entry.piece_hashes)
+            count = -(-entry.size // torrent.piece_length)
             self._ranges[entry.sha256] = range(first, first + count)
             first += count
         sizes = [piece.size for piece in torrent.pieces]
@@ -128,12 +119,17 @@ class Served:
             self._waiting.remove(waiter)
             waiter.done.set_result(pieces)
 
+    def take_back(self, host: str, pieces: Iterable[int]) -> None:
+        """These were not sent: somebody else may have them."""
+        if self.handout.give_back(host, pieces):
+            self.serve(asyncio.get_running_loop().time())
+
     def advance(self, now: float) -> None:
         """Do what time brings."""
         self.handout.advance(now)
         self.serve(now)
 
-    def read(self, pieces: Iterable[int]) -> bytes:
+    def read(self, pieces: Iterable[int]) -> list[bytes]:
         """The bytes of some pieces.
 
         Raises:
@@ -151,21 +147,19 @@ class Served:
             if len(data) != piece.size:
                 raise RepositoryError(f"{path}: its file is shorter than the manifest says; import it again")
             parts.append(data)
-        return b"".join(parts)
+        return parts
 
 
 class Torrents:
     """The torrents of the generations that hosts install by swarm.
 
     Args:
-        key: the swarm key.
-        wall: seconds since 1970, for tokens.
+        leaves: the hashes of the blocks of objects.
     """
 
-    def __init__(self, key: bytes, registrar: TorrentRegistrar, wall: Callable[[], float]) -> None:
-        self._key = key
+    def __init__(self, registrar: TorrentRegistrar, leaves: Leaves) -> None:
         self._registrar = registrar
-        self._wall = wall
+        self._leaves = leaves
         self._closures: dict[str, dict[str, tuple[str, ...]]] = {}
         self._served: dict[bytes, Served] = {}
         self._current: dict[str, Served] = {}
@@ -192,13 +186,16 @@ class Torrents:
         served = self._current.get(generation)
         return served is not None and served.covers(entry.sha256 for entry in closure.entries)
 
-    def make(self, generation: Generation) -> Served:
-        """Make the torrent over all closures that were added. One that hosts use already goes on being served."""
+    async def make(self, generation: Generation) -> Served:
+        """Make the torrent over all closures that were added. One that hosts use already goes on being served.
+
+        Raises:
+            RepositoryError: an object cannot be read.
+        """
         # The largest closure first: it is what most hosts prefetch, in its order.
         closures = sorted(self._closures[generation.id].items(), key=lambda each: (-len(each[1]), each[0]))
         order = list(dict.fromkeys(sha256 for _, objects in closures for sha256 in objects))
-        wanted = set(order)
-        torrent = Torrent(generation.id, [each for each in generation.manifest.entries if each.sha256 in wanted])
+        torrent = await asyncio.to_thread(self._assemble, generation, frozenset(order))
         served = self._served.get(torrent.info_hash)
         if served is None:
             served = self._served[torrent.info_hash] = Served(generation, torrent, order)
@@ -207,9 +204,24 @@ class Torrents:
         self._registrar.add_torrent(generation.id, torrent.info_hash[:20])
         return served
 
+    def _assemble(self, generation: Generation, wanted: frozenset[str]) -> Torrent:
+        entries = [each for each in generation.manifest.entries if each.sha256 in wanted]
+        length = piece_length_for(sum({each.sha256: each.size for each in entries}.values()))
+        large = {each.sha256: each for each in entries if each.size > length < PIECE}
+        leaves = {sha256: self._leaves.of(entry, generation.object_path(entry.path)) for sha256, entry in large.items()}
+        return Torrent(generation.id, entries, piece_length=length, leaves=leaves)
+
     def current(self, generation: str) -> Served:
         """The torrent that new hosts of a generation use."""
         return self._current[generation]
+
+    def find(self, generation: str, info_hash: str, manifest: str) -> tuple[Served, tuple[str, ...]] | None:
+        """A torrent that is served, and the objects of one of its closures."""
+        served = self._served.get(bytes.fromhex(info_hash))
+        closure = self._closures.get(generation, {}).get(manifest)
+        if served is None or closure is None or served.torrent.generation != generation:
+            return None
+        return served, closure
 
     def retain(self, generations: Iterable[str]) -> None:
         """Forget all other generations."""
@@ -225,55 +237,3 @@ class Torrents:
             now = asyncio.get_running_loop().time()
             for served in self._served.values():
                 served.advance(now)
-
-    async def post(self, request: web.Request) -> web.StreamResponse:
-        """``POST /install/pieces``."""
-        token = self._check(request)
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await request.read()
-        except TimeoutError:
-            raise ProtocolError(f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
-        if len(body) > MAXIMUM_BODY:
-            raise ProtocolError(f"pieces: more than {MAXIMUM_BODY} bytes")
-        asked = PieceRequest.parse(body)
-        served = self._served.get(bytes.fromhex(asked.info_hash))
-        closure = self._closures.get(token.generation, {}).get(asked.manifest)
-        if served is None or closure is None or served.torrent.generation != token.generation:
-            return line(404, f"no torrent {asked.info_hash} of {token.generation} with that closure is served here")
-        served.admit(token.address)
-        return await self._answer(served, token, asked, closure)
-
-    async def _answer(
-        self, served: Served, token: SwarmToken, asked: PieceRequest, closure: tuple[str, ...]
-    ) -> web.Response:
-        now = asyncio.get_running_loop().time()
-        handout = served.handout
-        if asked.epoch == served.epoch and asked.held is not None:
-            handout.join(token.order, asked.manifest, served.wants(closure), asked.held, now)
-        if asked.epoch != served.epoch or not handout.knows(token.order):
-            return _response(PieceAnswer(served.epoch, register=True))
-        handout.confirm(token.order, asked.have, now)
-        if asked.have:
-            served.serve(now)
-        pieces = await served.lease(token.order, asked, now)
-        data = await asyncio.to_thread(served.read, pieces) if pieces else b""
-        wait = 0.0
-        if not pieces and handout.is_spent:
-            wait = max(SPENT_SECONDS, handout.hosts / SPENT_ANSWERS)
-        answer = PieceAnswer(served.epoch, False, pieces, wait, served.members[asked.members :])
-        return _response(answer, data)
-
-    def _check(self, request: web.Request) -> SwarmToken:
-        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-        try:
-            if scheme.lower() != "bearer":
-                raise TokenRefused("this address needs a swarm token: 'Authorization: Bearer TOKEN'")
-            return verify_token(self._key, text.strip(), address=client(request), now=self._wall())
-        except (TokenRefused, ValueError) as error:
-            raise OrderRefused(str(error)) from error
-
-
-def _response(answer: PieceAnswer, data: bytes = b"") -> web.Response:
-    body = answer.to_line() + data
-    return web.Response(body=body, content_type="application/octet-stream", headers={"Cache-Control": "no-store"})

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from avalanche import news
-from avalanche.adapters.orderbook import TimelineEvent, slow_hosts
+from avalanche.adapters.orderbook import TimelineEvent, lying_hosts, slow_hosts
 from avalanche.errors import OrderRefused, ProtocolError
 from avalanche.frontend.answers import client
 from avalanche.frontend.storage import Storage
@@ -22,7 +22,7 @@ from avalanche.log import facts
 from avalanche.news import Holder, News, PeerReport
 
 SLOW_SECONDS = 30 * 86400.0
-"""So long it is remembered that a host was slow; its cable may have been mended since."""
+"""So long it is remembered that a host was slow, or lied; its cable, or its memory, may have been mended since."""
 HOLDERS_SECONDS = 15.0
 """So long what a tracker said about holders is believed; it says so every few seconds."""
 TRACKERS_KEPT = 64
@@ -51,6 +51,8 @@ class Trackers:
     def __init__(self, key: bytes, storage: Storage, timeline: Timeline, clock: Callable[[], float]) -> None:
         self.slow: set[str] = set()
         """Hosts that were slow lately. Ordering the chain is cheaper than repairing it: they begin at its end."""
+        self.lying: set[str] = set()
+        """Hosts whose bytes failed their hash lately."""
         self._key = key
         self._storage = storage
         self._timeline = timeline
@@ -61,9 +63,10 @@ class Trackers:
         return f"<Trackers {len(self._heard)} heard, {len(self.slow)} slow hosts>"
 
     async def load(self) -> None:
-        """Read from the timelines which hosts were slow."""
+        """Read from the timelines which hosts were slow, or lied."""
         since = self._clock() - SLOW_SECONDS
         self.slow |= await self._storage.read(lambda transaction, _: slow_hosts(transaction, since))
+        self.lying |= await self._storage.read(lambda transaction, _: lying_hosts(transaction, since))
 
     def note(self, report: PeerReport) -> None:
         """Put a finding into its host's timeline."""
@@ -71,6 +74,8 @@ class Trackers:
             self.slow.add(report.host)
         elif report.status == "restored":
             self.slow.discard(report.host)
+        elif report.status == "corrupt":
+            self.lying.add(report.host)
         event = TimelineEvent(report.host, self._clock(), "peers", report.status, report.text, report.order)
         self._timeline.note(event)
 

@@ -78,5 +78,8 @@ def test_a_host_is_slow_until_it_is_restored_or_time_has_passed(database: Databa
     told("slow", NOW + 1)
     told("corrupt", NOW + 2)
     assert (slow(), slow(since=NOW + 1.5)) == ({"compute-0-0"}, set())
+    with database.transaction() as transaction:
+        assert orderbook.lying_hosts(transaction, NOW) == {"compute-0-0"}
+        assert orderbook.lying_hosts(transaction, NOW + 2.5) == set()
     told("restored", NOW + 3)
     assert slow() == set()

@@ -8,12 +8,16 @@ import json
 import re
 import sys
 import zipfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Optional
 
 import pytest
 
-from avalanche.manifest import PIECE
+from avalanche import planes
+from avalanche.agent import torrents
+from avalanche.agent.item import State
+from avalanche.manifest import PIECE, PieceHasher
 from avalanche.pieces import TARGET, Library, PieceAnswer, PieceRequest
 from avalanche.torrent import Torrent
 from tests.agent.faulty import GENERATION, ORDER, FaultyFrontend
@@ -24,18 +28,30 @@ EPOCH = "5f1e2d3c4b5a6978"
 ADDRESS = "127.0.0.1"
 
 
+def leaves_of(data: bytes) -> bytes:
+    hasher = PieceHasher()
+    hasher.update(data)
+    hasher.identity()
+    return bytes(hasher.leaves)
+
+
 class Hand:
     """A frontend's hand: gives every piece until it is confirmed, in order, unless a test says otherwise."""
 
     def __init__(self, frontend: FaultyFrontend) -> None:
         self.frontend = frontend
-        self.torrent = Torrent(GENERATION, frontend.generation.manifest.entries)
+        objects, entries = frontend.generation.objects, frontend.generation.manifest.entries
+        leaves = {entry.sha256: leaves_of(objects[entry.path]) for entry in entries}
+        self.torrent = Torrent(GENERATION, entries, piece_length=PIECE // 4, leaves=leaves)
         self.requests: list[PieceRequest] = []
         self.given: list[int] = []
         self.confirmed: set[int] = set()
         self.flips: set[int] = set()
         """Pieces that come with a wrong byte, once."""
         self.status = 200
+        self.keeps: set[int] = set()
+        """Pieces that nobody gets."""
+        self.leave: Optional[str] = None
         frontend.extra["/install/torrent"] = lambda body: (200, self.torrent.to_bytes(["http://127.0.0.1:9/announce"]))
         frontend.extra[TARGET] = self.answer
 
@@ -51,13 +67,14 @@ class Hand:
         pieces: list[int] = []
         wanted = [*request.urgent, *(() if request.only else range(len(self.torrent.pieces)))]
         for piece in dict.fromkeys(wanted):
-            if request.room and piece not in self.confirmed and piece not in self.given and len(pieces) < 4:
+            is_given = piece in self.confirmed or piece in self.given or piece in self.keeps
+            if request.room and not is_given and len(pieces) < 4:
                 pieces.append(piece)
         self.given += pieces
         members = [ADDRESS][request.members :]
         wait = 0.0 if pieces or len(self.confirmed) < len(self.torrent.pieces) else 0.2
         data = b"".join(map(self.piece, pieces))
-        return 200, PieceAnswer(EPOCH, False, pieces, wait, members).to_line() + data
+        return 200, PieceAnswer(EPOCH, False, pieces, wait, members, self.leave).to_line() + data
 
     def piece(self, number: int) -> bytes:
         piece = self.torrent.pieces[number]
@@ -136,20 +153,6 @@ async def test_a_wrong_piece_is_never_released_and_comes_again(
     assert not hand.flips
 
 
-async def test_a_frontend_that_knows_no_such_torrent_any_more_serves_the_rest_by_http(
-    frontend: FaultyFrontend, folder: Path, hand: Hand, membered: StubTracker, objects: dict[str, bytes]
-) -> None:
-    async with swarm_rig(frontend, folder, membered) as rig:
-        rig.load()
-        await until(lambda: hand.confirmed)
-        hand.status = 404
-        await until(rig.downloader.has_closure.is_set)
-        for path, data in objects.items():
-            assert (await rig.get(f"/{path.replace('+', '%2b')}")).body == data
-        await rig.events.flush(5)
-    assert any("from the frontend alone" in text for _, text in frontend.outcomes("packages"))
-
-
 async def test_a_full_cache_holds_the_swarm_back_and_the_installer_gets_what_it_asks_for(
     frontend: FaultyFrontend, folder: Path, hand: Hand, membered: StubTracker, objects: dict[str, bytes]
 ) -> None:
@@ -159,6 +162,107 @@ async def test_a_full_cache_holds_the_swarm_back_and_the_installer_gets_what_it_
         assert rig.cache.used <= 1 << 20
         path = list(objects)[-2]
         assert (await rig.get(f"/{path.replace('+', '%2b')}")).body == objects[path]
+
+
+# --- leaving in mid-install ---
+
+
+@pytest.fixture
+async def tracker() -> AsyncIterator[StubTracker]:
+    found = StubTracker()
+    await found.start()
+    yield found
+    await found.stop()
+
+
+async def goes_on_by_relay(rig: Rig, tracker: StubTracker, objects: dict[str, bytes]) -> str:
+    """See that the rest comes by relay, each byte right, and what was complete not again; return the reason told."""
+    frontend, complete = rig.frontend, {item for item in rig.catalogue.closure if item.state is State.COMPLETE}
+    await until(rig.downloader.has_closure.is_set)
+    assert rig.feed.torrents is None and rig.feed.relay is not None
+    for path, data in objects.items():
+        assert (await rig.get(f"/{path.replace('+', '%2b')}")).body == data
+    asked = set(tracker.asked())
+    assert asked and not asked & {item.entry.sha256 for item in complete}
+    (first,) = [row for row in tracker.lookups if "register" in row]
+    assert {item.entry.sha256 for item in complete} <= set(first["register"]["have"])
+    assert all(item.slot is not None and not item.slot.is_lent for item in rig.catalogue.closure)
+    again = [path for _, path, _ in frontend.requests if path.startswith("/install/packages/")]
+    assert not [item for item in complete if any(path.endswith(item.entry.path) for path in again)]
+    await rig.events.flush(5)
+    (told,) = [text for _, text in frontend.outcomes("packages") if text.startswith("goes on by relay: ")]
+    return told.partition(": ")[2]
+
+
+async def test_a_host_that_is_told_to_leave_goes_on_by_relay_with_what_it_has(
+    frontend: FaultyFrontend, folder: Path, hand: Hand, tracker: StubTracker, objects: dict[str, bytes]
+) -> None:
+    hand.keeps = set(range(len(hand.torrent.pieces) // 2, len(hand.torrent.pieces)))
+    async with swarm_rig(frontend, folder, tracker) as rig:
+        rig.load()
+        await until(lambda: len(hand.confirmed) == len(hand.torrent.pieces) - len(hand.keeps))
+        hand.leave = "no other host installs any more"
+        assert await goes_on_by_relay(rig, tracker, objects) == hand.leave
+        # What had come in the order of its object is not fetched again, but for the begin of a piece of the manifest.
+        total, figures = sum(map(len, objects.values())), rig.downloader.figures
+        assert figures.verified == total <= figures.bytes_from_frontend < total + PIECE
+
+
+async def test_a_frontend_that_knows_no_such_torrent_any_more_is_left(
+    frontend: FaultyFrontend, folder: Path, hand: Hand, tracker: StubTracker, objects: dict[str, bytes]
+) -> None:
+    async with swarm_rig(frontend, folder, tracker) as rig:
+        rig.load()
+        await until(lambda: hand.confirmed)
+        hand.status = 404
+        assert "status 404" in await goes_on_by_relay(rig, tracker, objects)
+
+
+async def test_a_swarm_that_does_not_move_is_left(
+    frontend: FaultyFrontend,
+    folder: Path,
+    hand: Hand,
+    tracker: StubTracker,
+    objects: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planes, "STILL_SECONDS", 0.4)
+    monkeypatch.setattr(torrents, "WATCH_SECONDS", 0.05)
+    hand.keeps = set(range(3, len(hand.torrent.pieces)))
+    async with swarm_rig(frontend, folder, tracker) as rig:
+        rig.load()
+        await until(lambda: len(hand.confirmed) == 3)
+        assert "no byte came through the swarm" in await goes_on_by_relay(rig, tracker, objects)
+
+
+async def test_a_client_that_dies_is_left(
+    frontend: FaultyFrontend,
+    folder: Path,
+    hand: Hand,
+    tracker: StubTracker,
+    objects: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torrents, "WATCH_SECONDS", 0.05)
+    hand.keeps = set(range(3, len(hand.torrent.pieces)))
+    async with swarm_rig(frontend, folder, tracker) as rig:
+        rig.load()
+        await until(lambda: len(hand.confirmed) == 3)
+        assert rig.feed.torrents is not None
+        client = rig.feed.torrents._client
+        client._session.remove_torrent(client._handle)
+        hand.keeps = set()
+        assert "invalid torrent handle" in await goes_on_by_relay(rig, tracker, objects)
+
+
+async def test_who_has_everything_stays_for_the_others(
+    frontend: FaultyFrontend, folder: Path, hand: Hand, tracker: StubTracker
+) -> None:
+    async with swarm_rig(frontend, folder, tracker) as rig:
+        await rig.loaded()
+        hand.leave, before = "no other host installs any more", len(hand.requests)
+        await until(lambda: len(hand.requests) > before + 2)
+        assert rig.feed.torrents is not None and not tracker.lookups
 
 
 # --- libtorrent itself ---

@@ -53,3 +53,33 @@ async def test_auto_becomes_a_swarm_when_several_hosts_were_slow(rig: Rig) -> No
     assert told == "plane swarm: 2 of 4 hosts were slow lately, and would hold up a chain"
     async with rig.session.get(rig.https + "/install/torrent", headers=rig.headers(order)) as answer:
         assert answer.status == 200
+
+
+async def test_a_swarm_is_told_to_go_on_by_relay_when_somebody_in_it_lies(rig: Rig) -> None:
+    """And hosts that begin then do not join it."""
+    rig.add_host()
+    orders = [rig.order()]
+    for number in range(1, 4):
+        name = f"compute-0-{number}"
+        rig.add_host(name, "--mac", f"52:54:00:00:01:0{number}", "--ip", f"10.1.1.{number}")
+        orders.append(rig.order(name))
+    trackers, swarm = rig.services.trackers, rig.services.swarm
+    trackers.slow |= {"compute-0-1", "compute-0-2"}
+    assert (await profile_of(rig, "compute-0-0", orders[0])).plane == "swarm"
+    trackers.lying.add("elsewhere-0-0")
+    assert swarm.advise(orders[0]) is None
+    trackers.lying.add("compute-0-3")
+    assert swarm.advise(orders[0]) == "1 of 4 hosts sent wrong bytes lately, and a chain shuts them out"
+    assert swarm.advise(orders[1]) is None  # it has not begun
+    choice = await swarm.choose(rig.orders("compute-0-1")[-1], rig.services.clock())
+    assert choice is not None and choice.plane == "relay"
+
+
+async def test_the_last_one_that_installs_leaves_the_swarm(rig: Rig) -> None:
+    await test_auto_becomes_a_swarm_when_several_hosts_were_slow(rig)
+    (order,) = rig.orders()
+    for number in range(1, 4):
+        assert rig.services.swarm.advise(order.id) is None
+        rig.cli("order", "cancel", rig.orders(f"compute-0-{number}")[-1].id)
+        await rig.services.swarm.refresh(rig.services.clock())
+    assert rig.services.swarm.advise(order.id) == "no other host installs any more"

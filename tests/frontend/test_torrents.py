@@ -9,12 +9,11 @@ import zipfile
 from pathlib import Path
 
 import libtorrent as lt
-import pytest
 
 from avalanche.manifest import parse_manifest
-from avalanche.pieces import TARGET, Library, PieceAnswer, PieceRequest
+from avalanche.pieces import Library
 from avalanche.profile import parse_installation
-from avalanche.torrent import read_files
+from avalanche.torrent import read_layout
 from tests.frontend.rig import Rig, running
 
 HERE = {"python": ".".join(platform.python_version_tuple()[:2]), "machine": platform.machine(), "glibc": "2.36"}
@@ -47,7 +46,7 @@ async def test_the_torrent_holds_the_closure_and_the_hosts_own_announce_address(
     data = await torrent_of(rig, headers)
     installation, manifest = await closure_of(rig, headers)
     assert installation.plane == "swarm" and installation.membership is not None
-    assert {(file.path, file.root) for file in read_files(data)} == {
+    assert {(file.path, file.root) for file in read_layout(data).files} == {
         (each.path, each.root) for each in manifest.entries
     }
     loaded = lt.load_torrent_buffer(data)
@@ -69,66 +68,6 @@ async def test_the_torrent_is_the_same_after_a_restart(rig: Rig) -> None:
     before = await torrent_of(rig, headers)
     async with running(rig.state) as again:
         assert await torrent_of(again, headers) == before
-
-
-def ask(rig: Rig, torrent: bytes, manifest: str, **more: object) -> PieceRequest:
-    found = lt.load_torrent_buffer(torrent).ti.info_hashes().v2.to_bytes().hex()
-    return PieceRequest(found, manifest, **{"room": 1 << 20, **more})  # type: ignore[arg-type]
-
-
-async def post(rig: Rig, token: str, request: PieceRequest) -> tuple[int, bytes]:
-    headers = {"Authorization": f"Bearer {token}"}
-    async with rig.session.post(rig.http + TARGET, data=request.to_bytes(), headers=headers) as answer:
-        return answer.status, await answer.read()
-
-
-async def test_a_lone_host_gets_every_piece_once_and_right(rig: Rig) -> None:
-    headers = await admitted(rig)
-    torrent = await torrent_of(rig, headers)
-    installation, manifest = await closure_of(rig, headers)
-    assert installation.membership is not None
-    token, epoch, have, got = installation.membership.token, None, (), {}
-    files, number_of = read_files(torrent), {}
-    for file in files:
-        number_of.update({file.first + piece: (file, piece) for piece in range(file.pieces)})
-    while len(got) < len(number_of):
-        held = () if epoch is not None and not got and not have else None
-        status, body = await post(rig, token, ask(rig, torrent, manifest.digest, epoch=epoch, held=held, have=have))
-        assert status == 200, body
-        line, _, data = body.partition(b"\n")
-        answer = PieceAnswer.parse(line)
-        epoch, have = answer.epoch, answer.pieces
-        for number in answer.pieces:
-            file, piece = number_of[number]
-            size = min(262144, file.size - piece * 262144)
-            assert number not in got
-            got[number], data = data[:size], data[size:]
-        assert data == b""
-    for file in files:
-        whole = b"".join(got[file.first + piece] for piece in range(file.pieces))
-        entry = manifest.find(file.path)
-        assert entry is not None and hashlib.sha256(whole).hexdigest() == entry.sha256
-
-
-@pytest.mark.parametrize("token", ["", "e30.e30"])
-async def test_without_a_token_nobody_gets_a_piece(rig: Rig, token: str) -> None:
-    headers = await admitted(rig)
-    torrent = await torrent_of(rig, headers)
-    _, manifest = await closure_of(rig, headers)
-    status, body = await post(rig, token, ask(rig, torrent, manifest.digest))
-    assert status == 403 and body.count(b"\n") == 1
-
-
-async def test_a_torrent_or_closure_that_is_unknown_is_not_served(rig: Rig) -> None:
-    headers = await admitted(rig)
-    torrent = await torrent_of(rig, headers)
-    installation, manifest = await closure_of(rig, headers)
-    assert installation.membership is not None
-    token = installation.membership.token
-    assert (await post(rig, token, ask(rig, torrent, "0" * 64)))[0] == 404
-    assert (await post(rig, token, PieceRequest("0" * 64, manifest.digest)))[0] == 404
-    async with rig.session.post(rig.http + TARGET, data=b"{}", headers={"Authorization": f"Bearer {token}"}) as answer:
-        assert answer.status == 400
 
 
 async def test_a_host_gets_the_libtorrent_of_its_python(rig: Rig) -> None:

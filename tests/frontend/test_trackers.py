@@ -48,6 +48,10 @@ async def test_what_a_tracker_reports_stands_in_the_timeline_once(rig: Rig, orde
     assert (await tell(rig, body))[0] == 200
     assert (await tell(rig, body))[0] == 200  # it had not heard the answer
     assert await found(rig) == [("corrupt", "bytes that fail their hash", order)]
+    assert rig.services.trackers.lying == {"compute-0-0"}
+    rig.services.trackers.lying.clear()
+    await rig.services.trackers.load()
+    assert rig.services.trackers.lying == {"compute-0-0"}
     assert (await tell(rig, message(rig, 2)))[0] == 200
     status, line = await tell(rig, body)  # somebody repeats it
     assert (status, "message 1 came after message 2" in line) == (400, True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from avalanche.torrent import read_files
+from avalanche.torrent import read_layout
 from lab.contained import dependent
 from lab.network import FRONTEND_ADDRESS, Link, Network, host_address
 from tests.swarmworld import GENERATION, PORT, World, make_world
@@ -145,12 +145,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @asynccontextmanager
-async def machines(world: World, *, hosts: int, rate: float = 100) -> AsyncIterator[Machines]:
+async def machines(world: World, *, hosts: int, rate: float = 100, cap: float = 0) -> AsyncIterator[Machines]:
+    """A frontend, with its egress capped, and links for some hosts; both in Mbit/s."""
     links = [Link(f"compute-0-{number}", host_address(number), rate) for number in range(hosts)]
     with Network([Link("frontend", FRONTEND_ADDRESS, rate), *links]) as network:
         found = Machines(world, network)
         try:
-            words = ("frontend", str(world.folder), str(FRONTEND_ADDRESS))
+            words = ("frontend", str(world.folder), str(FRONTEND_ADDRESS), str(cap))
             found.frontend = await found.start("frontend", sys.executable, "-m", "tests.swarmworld", *words)
             assert (await found.frontend.told())["ready"]
             yield found
@@ -184,8 +185,27 @@ async def test_hosts_share_one_copy_and_leave_nothing(world: World) -> None:
         assert sum(result["peers"] for result in results) >= 2.5 * BYTES
         for host in hosts:
             host.go_on()
-        assert [await host.told() for host in hosts] == [{"left": []}] * 4
+        ends = [await host.told() for host in hosts]
+        assert [end["left"] for end in ends] == [[]] * 4
+        # What one has got another one has counted; a block that came twice is sent twice.
+        got = sum(result["peers"] for result in results)
+        assert got <= sum(end["sent"] for end in ends) <= 1.1 * got
         assert all([await host.process.wait() == 0 for host in hosts])
+
+
+async def test_a_frontend_with_bounded_egress_feeds_a_swarm_at_its_cap_and_counts_it(world: World) -> None:
+    cap = 24
+    async with machines(world, hosts=3, cap=cap) as found:
+        hosts = [await found.host(number) for number in range(3)]
+        for host in hosts:
+            host.go_on()
+        results = [await host.told() for host in hosts]
+        assert all(result["right"] for result in results)
+        found.frontend.go_on()
+        sent = (await found.frontend.told())["sent"]
+        assert BYTES <= sent == sum(result["frontend"] for result in results) <= 1.1 * BYTES
+        # The bucket holds a tenth of a second at the start.
+        assert all(result["seconds"] >= BYTES / (cap * 1e6 / 8) - 0.11 for result in results)
 
 
 async def test_a_stock_libtorrent_session_and_qbittorrent_join_with_a_token(world: World, tmp_path: Path) -> None:
@@ -195,7 +215,9 @@ async def test_a_stock_libtorrent_session_and_qbittorrent_join_with_a_token(worl
     (config / "qBittorrent.conf").write_text(QBITTORRENT)
     async with machines(world, hosts=4) as found:
         file, second = await found.torrent(2), await found.torrent(3)
-        assert {each.path for each in read_files(file.read_bytes())} == {each.path for each in world.manifest.entries}
+        assert {each.path for each in read_layout(file.read_bytes()).files} == {
+            each.path for each in world.manifest.entries
+        }
         words = (sys.executable, "-c", STOCK, str(host_address(2)), str(file), str(stock))
         session = await found.start("compute-0-2", *words)
         command = ("qbittorrent-nox", f"--profile={tmp_path / 'profile'}", f"--save-path={other}", "--skip-dialog=true")
