@@ -201,7 +201,7 @@ class Kinds(Verbs):
         used = self._count(schema.memberships, schema.memberships.c.distribution_id == key)
         self._refuse_used("distribution", name, used, "memberships name it")
         self.connection.execute(delete(schema.distributions).where(schema.distributions.c.id == key))
-        self._changed("dist remove", name)
+        self._changed("dist forget", name)
 
     # --- networks ---
 

@@ -176,6 +176,7 @@ def _remove(arguments: argparse.Namespace) -> None:
                 cancel = f"cancel it first: avalanche order cancel {order.id}"
                 raise ClusterError(f"{order.host} installs {order.generation} under order {order.id}; {cancel}")
         freed = distributions.remove(arguments.name, arguments.generation)
+        transaction.record("dist remove", [arguments.name], generation=arguments.generation)
     print_facts(arguments, {"removed": arguments.generation, "freed_bytes": freed})
 
 

@@ -42,8 +42,11 @@ def answer(question):
         base.fill_sack(load_system_repo=False)
         base.read_comps()
         try:
-            ModuleBase(base).disable(question.get("disable", []))
-            ModuleBase(base).enable(question.get("enable", []))
+            # Asked for nothing, it would complain of defaults that contradict each other, where an install does not.
+            if question.get("disable"):
+                ModuleBase(base).disable(question["disable"])
+            if question.get("enable"):
+                ModuleBase(base).enable(question["enable"])
             base.install_specs(question["install"], question["exclude"])
             base.resolve()
         except (dnf.exceptions.MarkingErrors, dnf.exceptions.DepsolveError) as error:

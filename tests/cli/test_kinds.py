@@ -52,6 +52,7 @@ def test_a_membership_says_what_its_hosts_install() -> None:
     avalanche("host", "set", "@Tests", "--membership", "Compute")
     avalanche("membership", "remove", "Tests")
     avalanche("dist", "forget", "testing")
+    assert facts("audit", "testing")[-1]["action"] == "dist forget"
 
 
 def test_a_network_is_changed_as_long_as_its_hosts_stay_inside() -> None:

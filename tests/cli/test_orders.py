@@ -92,6 +92,8 @@ def test_a_generation_that_nobody_installs_any_more_is_removed(roll: Path, state
     assert "compute-0-0 installs" in result.err
     avalanche("order", "cancel", "compute-0-0")
     assert facts("dist", "remove", "default", old)["removed"] == old
+    found = facts("audit", "default")[-1]
+    assert (found["action"], found["detail"]) == ("dist remove", {"generation": old})
     assert len(facts("dist", "list")) == 1
 
 
