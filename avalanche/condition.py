@@ -126,7 +126,7 @@ def parse_when(element: Element) -> Condition:
     if element.attributes.keys().isdisjoint(CONDITIONS):
         return ALWAYS
     try:
-        return _when(*[element.get(name) for name in CONDITIONS])
+        return _when(element.get("arch"), element.get("os"), element.get("release"), element.get("cond"))
     except ConditionError as error:
         raise ConditionError(error.message, file=element.file, line=element.line) from None
 

@@ -111,10 +111,11 @@ def _joined(parts: Iterable[Union[str, Reference]]) -> tuple[Union[str, Referenc
 
 
 class Element(NamedTuple):
-    """An element: its tag, attribute values, the line of its start tag, its content, and the line of each item."""
+    """An element: its tag, attribute values (a ``Text`` where references stand in one), the line of its start tag, its
+    content, and the line of each item."""
 
     tag: str
-    attributes: Mapping[str, Text]
+    attributes: Mapping[str, Union[str, Text]]
     line: int
     content: tuple[Union[str, Reference, Element], ...] = ()
     lines: tuple[int, ...] = ()
@@ -158,13 +159,15 @@ class Element(NamedTuple):
 
     def get(self, name: str) -> Optional[str]:
         """Return an XML attribute that may hold no reference, or None when it is not there."""
-        text = self.attributes.get(name)
-        if text is None:
-            return None
-        plain = text.plain
-        if plain is None:
-            self.fail(f"&{text.references[0].name}; cannot stand in {name}= of <{self.tag}>; write the value itself")
-        return plain
+        value = self.attributes.get(name)
+        if isinstance(value, Text):
+            self.fail(f"&{value.references[0].name}; cannot stand in {name}= of <{self.tag}>; write the value itself")
+        return value
+
+    def value(self, name: str) -> Optional[Text]:
+        """Return an XML attribute that may hold references, or None when it is not there."""
+        value = self.attributes.get(name)
+        return Text((value,)) if isinstance(value, str) else value
 
 
 def _nothing(*_: object) -> None:
@@ -184,7 +187,7 @@ def stray_text(item: Union[str, Reference], line: int) -> tuple[str, int]:
 
 
 _Content = list[Union[str, Reference, Element]]
-_Start = tuple[str, Mapping[str, Text], int]
+_Start = tuple[str, Mapping[str, Union[str, Text]], int]
 
 
 class _Reader:
@@ -235,10 +238,11 @@ class _Reader:
         line = self.parser.CurrentLineNumber
         if _OPEN in tag or _OPEN in "".join(attributes):
             self.fail("an attribute reference cannot be part of a name")
-        values = {
-            name: Text((value,)) if _OPEN not in value else self.attribute(value, line)
-            for name, value in attributes.items()
-        }
+        values: Mapping[str, Union[str, Text]] = attributes
+        if _OPEN in "".join(attributes.values()):
+            values = {
+                name: self.attribute(value, line) if _OPEN in value else value for name, value in attributes.items()
+            }
         self.open.append(((tag, values, line), self.content, self.lines))
         self.content, self.lines = [], []
 

@@ -141,7 +141,7 @@ def _moved(item: Item, place: Element) -> Item:
         return item._replace(line=place.line)
     return Element(
         item.tag,
-        {name: Text(tuple(_text_part(part, place) for part in text.parts)) for name, text in item.attributes.items()},
+        {name: _moved_value(value, place) for name, value in item.attributes.items()},
         place.line,
         tuple(_moved(inner, place) for inner in item.content),
         tuple(place.line for _ in item.content),
@@ -149,8 +149,10 @@ def _moved(item: Item, place: Element) -> Item:
     )
 
 
-def _text_part(part: str | Reference, place: Element) -> str | Reference:
-    return part if isinstance(part, str) else part._replace(line=place.line)
+def _moved_value(value: str | Text, place: Element) -> str | Text:
+    if isinstance(value, str):
+        return value
+    return Text(tuple(part if isinstance(part, str) else part._replace(line=place.line) for part in value.parts))
 
 
 def _mode(element: Element) -> str:
@@ -254,7 +256,7 @@ class Expander:
             yield self.expand(element)
 
     def _var(self, element: Element) -> Iterator[Item]:
-        name, value, reference = element.get("name"), element.attributes.get("val"), element.get("ref")
+        name, value, reference = element.get("name"), element.value("val"), element.get("ref")
         for given in (name, reference):
             if given is not None and not REFERENCE_NAME.fullmatch(given):
                 element.fail(f"{given[:40]!r} of <var> is no name of an attribute")
@@ -334,8 +336,8 @@ class Expander:
                 element.fail("<copy> needs src=, a file of the frontend, and dst=, where it goes on the host")
         content = base64.encodebytes(self._read(element, "src")).decode()
         self._budget.spend(element, len(content))
-        kept = {name: text for name, text in element.attributes.items() if name not in ("src", "dst")}
-        attributes = {**kept, "name": element.attributes["dst"], "encoding": Text(("base64",))}
+        kept = {name: value for name, value in element.attributes.items() if name not in ("src", "dst")}
+        attributes = {**kept, "name": element.attributes["dst"], "encoding": "base64"}
         return element._replace(tag="file", attributes=attributes, content=(content,), lines=(element.line,))
 
     def _file(self, element: Element) -> Element:
@@ -344,7 +346,7 @@ class Expander:
         return element._replace(content=(text, *element.content), lines=(element.line, *element.lines))
 
     def _read(self, element: Element, name: str) -> bytes:
-        text = element.attributes[name].strip()
+        text = (element.value(name) or Text()).strip()
         self._ask(text)
         if self._attributes is None or self._effects is None or isinstance(self._effects, LeftOut):
             return b""

@@ -24,7 +24,15 @@ FOREIGN = frozenset({"ansible", "attributes"})  # of Rocks 7 and earlier; they c
 KNOWN = ("main", "package", *SCRIPTS, "debug", "eval", "include", "sinclude", "var", *sorted(PASSED_BY))
 INSTALLING = frozenset({"pre", "post"})  # the phases of an installation; Rocks' other one is "reconfigure"
 
-_ALWAYS_KNOWN = frozenset({*CONDITIONS, "phase"})
+# The XML attributes of each tag.
+CONDITIONAL = frozenset({*CONDITIONS, "phase"})
+_PACKAGE = CONDITIONAL | {"type", "disable"}
+_BOOT = CONDITIONAL | {"order", "strict"}
+_SCRIPT = CONDITIONAL | {"interpreter", "arg", "strict"}
+_FILE = CONDITIONAL | {
+    "name", "mode", "owner", "perms", "perm", "vars", "expr", "rcs", "src", "include", "encoding",
+}  # fmt: skip
+
 _TRUE = frozenset({"1", "true", "yes", "on", "y"})
 _FALSE = frozenset({"0", "false", "no", "off", "n"})
 
@@ -85,13 +93,13 @@ class TagReader:
                 element.fail(f"<{element.tag}> is unknown here, and <{inner.tag}> would be lost; move that out of it")
         self.remark(element, "tag-unknown", f"<{element.tag}> is unknown and passed by, with all it holds")
 
-    def _when(self, element: Element, *names: str) -> tuple[Condition, bool]:
+    def _when(self, element: Element, known: frozenset[str] = CONDITIONAL) -> tuple[Condition, bool]:
         """Read an element's condition, and whether it is for an installation at all (``phase=``)."""
         if not element.attributes:
             return ALWAYS, True
         for name in element.attributes:
-            if name not in names and name not in _ALWAYS_KNOWN:
-                close = difflib.get_close_matches(name, {*names, *_ALWAYS_KNOWN}, n=1)
+            if name not in known:
+                close = difflib.get_close_matches(name, sorted(known), n=1)
                 hint = f"; did you mean {close[0]}=?" if close else ""
                 self.remark(element, "attribute-unknown", f"{name}= of <{element.tag}> means nothing{hint}")
         phase = element.get("phase")
@@ -162,7 +170,7 @@ class TagReader:
     # --- packages ---
 
     def _package(self, element: Element) -> Iterator[PackageSection]:
-        when, installing = self._when(element, "type", "disable")
+        when, installing = self._when(element, _PACKAGE)
         kind, disable = element.get("type"), element.get("disable")
         if kind not in (None, "", "meta"):
             element.fail(f"type={kind!r} of <package> is unknown; type='meta' names a group")
@@ -179,8 +187,7 @@ class TagReader:
     # --- scripts ---
 
     def _script(self, element: Element, strict: bool | None) -> Iterator[ScriptSection]:
-        own = ("order",) if element.tag == "boot" else ("interpreter", "arg")
-        when, installing = self._when(element, *own, "strict")
+        when, installing = self._when(element, _BOOT if element.tag == "boot" else _SCRIPT)
         interpreter, chroot = self._arguments(element) if element.tag != "boot" else (BASH, True)
         if not is_interpreter(interpreter):
             element.fail(f"interpreter {interpreter!r} is no absolute path without blanks")
@@ -248,23 +255,22 @@ class TagReader:
     # --- files ---
 
     def _file(self, element: Element) -> Iterator[FileSection]:
-        when, installing = self._when(
-            element, "name", "mode", "owner", "perms", "perm", "vars", "expr", "rcs", "src", "include", "encoding"
-        )
-        if "name" not in element.attributes:
+        when, installing = self._when(element, _FILE)
+        name = element.value("name")
+        if name is None:
             element.fail("<file> needs name=, the absolute path of the file")
         mode, variables = self._choices(element)
         if "perm" in element.attributes:
             self.remark(element, "file-perm", "perm= is read as perms=; write that")
-        owner = element.attributes.get("owner")
+        owner = element.value("owner")
         text = file_text(element.text())
         encoding = element.get("encoding")
-        source = element.attributes.get("src")
+        source = element.value("src")
         if source is not None and mode != "pipe":
             self.remark(element, "file-src", "src= goes with mode='pipe', and means nothing here")
             source = None
         section = FileSection(
-            name=element.attributes["name"].strip(),
+            name=name.strip(),
             text=text if encoding is None else text.strip(),
             when=when,
             line=element.line,
@@ -273,7 +279,7 @@ class TagReader:
             owner=owner.strip() if owner is not None and owner.strip() else None,
             perms=self._perms(element),
             source=source,
-            expr=element.attributes.get("expr"),
+            expr=element.value("expr"),
             encoding=encoding,
             keep=(element.get("rcs") or "yes").strip().lower() not in _FALSE,
         )
@@ -294,7 +300,7 @@ class TagReader:
 
     @staticmethod
     def _perms(element: Element) -> Text | None:
-        perms = element.attributes.get("perms") or element.attributes.get("perm")
+        perms = element.value("perms") or element.value("perm")
         return perms.strip() if perms is not None and perms.strip() else None
 
 
