@@ -26,6 +26,8 @@ FRAMES = 2048
 STUCK_SECONDS = 10.0
 IDLE_SECONDS = 60.0
 LEAVE_SECONDS = 2.0
+QUOTA_TIMES, QUOTA_BYTES = 4, 4 << 20
+"""So many times an object's size, and some more for what is lost on the way, one child may have of it."""
 
 
 class Sharing:
@@ -41,6 +43,35 @@ class Sharing:
         self.ingress = ingress
         self.egress = egress
         self.is_leaving = False
+
+
+class Account:
+    """What one child has had of each object, over all its connections. Who moves away and comes back has more than its
+    size; who fetches it again and again takes it from others.
+
+    Args:
+        on_spent: called with an item of which the child wants still more.
+    """
+
+    def __init__(self, on_spent: Callable[[Item], None]) -> None:
+        self._on_spent = on_spent
+        self._promised: dict[Item, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Account of {len(self._promised)} items>"
+
+    def take(self, item: Item, size: int) -> bool:
+        """May the child have ``size`` more bytes of ``item``? If so, they count as sent."""
+        promised = self._promised.get(item, 0)
+        if promised + size > QUOTA_TIMES * item.entry.size + QUOTA_BYTES:
+            self._on_spent(item)
+            return False
+        self._promised[item] = promised + size
+        return True
+
+    def give_back(self, item: Item, size: int) -> None:
+        """Bytes that it may have were not sent."""
+        self._promised[item] -= size
 
 
 class _Request:
@@ -64,11 +95,13 @@ class Child(asyncio.Protocol):
     """The parent's side of a relay connection.
 
     Args:
+        account: of the host at the other end.
         on_end: called once, when the connection is gone.
     """
 
-    def __init__(self, sharing: Sharing, *, on_end: Callable[[Child], None]) -> None:
+    def __init__(self, sharing: Sharing, *, account: Account, on_end: Callable[[Child], None]) -> None:
         self._sharing = sharing
+        self._account = account
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[asyncio.Transport] = None
@@ -200,6 +233,8 @@ class Child(asyncio.Protocol):
             reason = frames.BUSY
         elif offset % BLOCK or offset >= item.entry.size:
             reason = frames.BAD_OFFSET
+        elif not self._account.take(item, item.entry.size - offset):
+            reason = frames.BUSY
         if reason or item is None:
             self._write(frames.refuse(id, reason))
             return
@@ -234,6 +269,7 @@ class Child(asyncio.Protocol):
 
     def _forget(self, request: _Request) -> None:
         del self._open[request.id]
+        self._account.give_back(request.item, request.item.entry.size - request.sent)
         self._ready.pop(request.id, None)
         self._hurried.pop(request.id, None)
         self._used = self._loop.time()

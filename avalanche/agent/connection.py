@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import h11
 
 from avalanche.agent.deadline import within
+from avalanche.agent.waking import Waking
 from avalanche.errors import ProtocolError, SourceUnavailable, TransferTimeout
 
 CONNECT_SECONDS = 5.0
@@ -24,6 +25,10 @@ STALL_SECONDS = 10.0
 """After so many seconds without a byte a connection is given up: its frontend is stopped, not slow."""
 HEAD_BYTES = 4096
 """One read while a head is awaited; small, because what follows the head in it is copied once more."""
+BODY_BYTES = 32768
+"""So many bytes of a body, if so many are missing, are read at once..."""
+PATIENT_SECONDS = 0.1
+"""...or fewer, when no more have come for the time that ends a connection and for this time."""
 IDLE_CONNECTIONS = 16
 """Kept open per address between exchanges."""
 
@@ -137,6 +142,7 @@ class Connection(asyncio.BufferedProtocol):
         self._stall = stall
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[asyncio.Transport] = None
+        self._waking: Optional[Waking] = None
         self._room = memoryview(bytearray(HEAD_BYTES))
         self._parser = h11.Connection(h11.CLIENT)
         self._head: Optional[Head] = None
@@ -224,6 +230,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None:
             self._fail(self._broken(None))
         else:
+            self._wait_for_body()
             self._transport.resume_reading()
 
     def _broken(self, reason: Optional[Exception]) -> SourceUnavailable:
@@ -236,6 +243,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if transport.get_extra_info("sslcontext") is None:
+            self._waking = Waking(transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._remaining is None or self._sink is None:
@@ -253,6 +262,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._sink.received(nbytes)
                 if self._remaining == 0:
                     self._end()
+                else:
+                    self._wait_for_body()
                 return
             self._parser.receive_data(bytes(self._room[:nbytes]))
             # TLS hands on what it had decrypted before reading was paused: h11 keeps that until `receive`.
@@ -260,6 +271,11 @@ class Connection(asyncio.BufferedProtocol):
                 self._read_events()
         except Exception as error:
             self._fail(error)
+
+    def _wait_for_body(self) -> None:
+        """Let some of the body come before it is read, but not more than can be verified, or than there is."""
+        if self._waking is not None and self._remaining and self._sink is not None and not self.is_closed:
+            self._waking.at(min(self._remaining, len(self._sink.buffer()), BODY_BYTES))
 
     def eof_received(self) -> None:
         if self._sink is not None and self._remaining is None:
@@ -324,6 +340,8 @@ class Connection(asyncio.BufferedProtocol):
         self.is_fresh = False
         self.is_idle = self._keep
         self._remaining = None
+        if self._waking is not None and not self.is_closed:
+            self._waking.at(1)
         self._answer()
         if self._transport is None:
             return
@@ -342,7 +360,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def _check_stall(self) -> None:
         silent = self._loop.time() - self._heard
-        if silent >= self._stall:
+        if silent >= self._stall and self._waking is not None and self._waking.least > 1 and not self.is_closed:
+            self._waking.at(1)
+            self._alarm = self._loop.call_later(PATIENT_SECONDS, self._check_stall)
+        elif silent >= self._stall:
             self._fail(TransferTimeout(f"{self.address}: no byte for {self._stall:g} s"))
         else:
             self._alarm = self._loop.call_later(self._stall - silent, self._check_stall)

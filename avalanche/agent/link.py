@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Optional
 
 from avalanche.agent import frames
 from avalanche.agent.lookup import Row
-from avalanche.agent.transfer import TRICKLE, Transfer
+from avalanche.agent.transfer import TRICKLE, Transfer, grain
+from avalanche.agent.waking import Waking
 from avalanche.errors import ManifestContradiction, SourceUnavailable, VerificationFailed
-from avalanche.manifest import PIECE
+from avalanche.manifest import BLOCK, PIECE
 
 if TYPE_CHECKING:
     from avalanche.agent.parents import Parent, Parents
@@ -23,6 +24,8 @@ STALLED_SECONDS = 30.0
 STARVED_SECONDS = 3.0
 COMPLAIN_SECONDS = 1.0
 SLOW_SECONDS = 0.5
+PATIENT_SECONDS = 0.2
+"""So long the rest of a block may take before its part is looked at."""
 SLOW_BACKLOG = 65536
 SLOW_EGRESS, SLOW_INGRESS = 0.6, 0.85
 IDLE_SECONDS = 30.0
@@ -73,6 +76,7 @@ class Link(asyncio.BufferedProtocol):
         self._parents = parents
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[asyncio.Transport] = None
+        self._waking: Optional[Waking] = None
         self._room = memoryview(mmap(-1, BUFFER))  # only what is ever filled takes memory
         self._filled = 0
         self._opened: Optional[asyncio.Future[None]] = None
@@ -201,6 +205,7 @@ class Link(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._waking = Waking(transport)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._transport = None
@@ -222,6 +227,17 @@ class Link(asyncio.BufferedProtocol):
             if used:
                 self._room[: end - used] = bytes(self._room[used:end])
             self._filled = end - used
+            self._wait_for_block()
+
+    def _wait_for_block(self) -> None:
+        """Within DATA nothing can be done before its end, or that of a block or more that is passed on at once."""
+        if self._waking is None or self.is_closed:
+            return
+        least = self._missing or 1
+        if self._missing and self._current is not None:
+            begun = self._current.transfer.received_bytes % BLOCK
+            least = min(least, grain(self._parents.meter.rate) - begun)
+        self._waking.at(least)
 
     def _corrupt(self, reason: str, request: Optional[Request]) -> None:
         if request is not None:
@@ -400,6 +416,8 @@ class Link(asyncio.BufferedProtocol):
     def tick(self, now: float, *, forgive: bool) -> None:
         """Look whether the parent does what it should."""
         self._earn(CREDIT_TICK)
+        if self._waking is not None and not self.is_closed and now - self._heard > PATIENT_SECONDS:
+            self._waking.at(1)
         if forgive:
             self._heard = self._fed = self._complained = now
             self._slow_since = self._due = self._waits_since = None

@@ -13,7 +13,8 @@ from typing import BinaryIO, Callable, NamedTuple, Optional
 from urllib.parse import parse_qs, urlsplit
 
 from avalanche.agent import frames
-from avalanche.agent.children import LEAVE_SECONDS, Child, Sharing
+from avalanche.agent.children import LEAVE_SECONDS, Account, Child, Sharing
+from avalanche.agent.item import Item
 from avalanche.agent.proxy import requested_span, send_head
 from avalanche.agent.server import ClientGone, Exchange, Limits, Query, Server
 from avalanche.tokens import Ticket, TokenRefused, verify_ticket
@@ -54,6 +55,7 @@ class Peers:
         self._on_refused = on_refused
         self._told: dict[str, float] = {}
         self._children: dict[str, Child] = {}
+        self._accounts: dict[str, Account] = {}
         self._server = Server(self._answer, LIMITS)
 
     def __repr__(self) -> str:
@@ -90,7 +92,7 @@ class Peers:
         elif query.method == "GET" and parts.path == "/relay":
             await self._relay(query, exchange, ticket)
         elif found is not None and query.method in ("GET", "HEAD"):
-            await self._send_object(query, exchange, found.group(1))
+            await self._send_object(query, exchange, found.group(1), self._account(ticket))
         else:
             await exchange.text(404, "objects are served here, by their hash")
 
@@ -125,10 +127,19 @@ class Peers:
         older = self._children.get(ticket.order)
         if older is not None:
             older.close()
-        child = Child(self._sharing, on_end=lambda ended: self._gone(ticket.order, ended))
+        child = Child(
+            self._sharing, account=self._account(ticket), on_end=lambda ended: self._gone(ticket.order, ended)
+        )
         self._children[ticket.order] = child
         log.info("child host=%s address=%s", ticket.host, ticket.address)
         exchange.switch({"Connection": "Upgrade", "Upgrade": frames.PROTOCOL}, child)
+
+    def _account(self, ticket: Ticket) -> Account:
+        def tell(item: Item) -> None:
+            log.info("child wants too much host=%s path=%s", ticket.host, item.entry.path)
+            self._tell(ticket.address, f"{ticket.host} fetches {item.entry.path} again and again")
+
+        return self._accounts.setdefault(ticket.order, Account(tell))
 
     def _gone(self, order: str, child: Child) -> None:
         if self._children.get(order) is child:
@@ -136,7 +147,7 @@ class Peers:
 
     # --- whole objects ---
 
-    async def _send_object(self, query: Query, exchange: Exchange, sha256: str) -> None:
+    async def _send_object(self, query: Query, exchange: Exchange, sha256: str, account: Account) -> None:
         if sha256 == self._bundle[0]:
             size = self._bundle[1].stat().st_size
             with self._bundle[1].open("rb", buffering=0) as file:
@@ -145,6 +156,11 @@ class Peers:
         item = self._sharing.catalogue.find_object(sha256)
         if item is None or item.slot is None:
             await exchange.text(404, "the object is not here")
+            return
+        span = requested_span(query, sha256, item.entry.size)
+        is_sent = query.method == "GET" and span is not None and span.end <= item.verified
+        if span is not None and is_sent and not account.take(item, span.end - span.start):
+            await exchange.text(403, "this host has had the object often enough")
             return
         item.readers += 1
         try:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional
 from avalanche.agent import frames
 from avalanche.agent.cache import Cache, Place, Slot
 from avalanche.agent.catalogue import Catalogue
-from avalanche.agent.children import Child, Sharing
+from avalanche.agent.children import Account, Child, Sharing
 from avalanche.agent.downloader import Downloader, Figures
 from avalanche.agent.item import Item, State
 from avalanche.agent.link import Link
@@ -204,6 +204,9 @@ class ParentEnd:
         self.children: list[Child] = []
         self.wires: list[Wire] = []
         self.ended: list[Child] = []
+        self.spent: list[Item] = []
+        self.account = Account(self.spent.append)
+        """All connections are one child's."""
         self.transfers: dict[Item, Transfer] = {}
 
     @property
@@ -212,7 +215,7 @@ class ParentEnd:
 
     def connect(self) -> Wire:
         wire = Wire()
-        child = Child(self.sharing, on_end=self.ended.append)
+        child = Child(self.sharing, account=self.account, on_end=self.ended.append)
         wire.connect(child)
         self.children.append(child)
         self.wires.append(wire)

@@ -152,6 +152,21 @@ async def test_slow_is_not_silent() -> None:
         pool.give_back(connection)
 
 
+async def test_a_body_that_drips_for_longer_than_a_silence_may_last_is_read_as_it_comes() -> None:
+    server = Server([b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n"])
+    async with server.running(stall=0.2) as pool:
+        connection, _ = await pool.begin(server.address, Request("GET", "/x"))
+        sink = Collector(40000)
+        receiving = asyncio.ensure_future(connection.receive(sink))
+        for _ in range(8):
+            await asyncio.sleep(0.1)
+            server.writers[0].write(bytes(10))
+        assert len(sink.data) >= 50
+        server.writers[0].write(bytes(40000 - 80))
+        await receiving
+        pool.give_back(connection)
+
+
 async def test_an_answer_larger_than_wanted_is_refused() -> None:
     server = Server(answer(bytes(1000)))
     async with server.running() as pool:

@@ -350,7 +350,10 @@ async def test_what_a_child_asks_for_again_and_again_is_remembered_once(folder: 
     await end.close()
 
 
-async def test_a_block_is_told_once_a_connection_however_many_requests_wait_for_it(folder: Path) -> None:
+async def test_a_block_is_told_once_a_connection_however_many_requests_wait_for_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "QUOTA_TIMES", 4 * 256)
     data = blob(64 * BLOCK)
     end = ParentEnd(folder, {"a": data})
     told: list[Item] = []
@@ -382,6 +385,39 @@ async def test_hurries_that_come_together_are_looked_at_together(folder: Path, m
     await asyncio.sleep(0)
     assert sum(item.is_hurried for item in end.items) == 256
     assert len(advanced) == 1
+    await end.close()
+
+
+async def test_a_child_has_an_object_a_few_times_and_is_then_sent_elsewhere(folder: Path) -> None:
+    end = ParentEnd(folder, {"a": BIG, "b": blob(PIECE)})
+    end.arrive(0, len(BIG))
+    end.arrive(1, PIECE)
+    most = children.QUOTA_TIMES * len(BIG) + children.QUOTA_BYTES
+    wires = []
+    for _ in range(40):
+        wires.append(end.connect())
+        end.children[-1].data_received(frames.get(1, end.items[0].entry.sha256, 0))
+    had = sum(len(payload) - 8 for wire in wires for head, payload in split(bytes(wire.written)) if head.kind == 16)
+    assert most - len(BIG) < had <= most
+    assert split(bytes(wires[-1].written))[0] == ((frames.REFUSE, 1, 1), bytes((frames.BUSY,)))
+    assert set(end.spent) == {end.items[0]}
+    end.children[-1].data_received(frames.get(2, end.items[1].entry.sha256, 0))
+    assert split(bytes(wires[-1].written))[-1][0].kind == frames.END, "other objects are not meant"
+    await end.close()
+
+
+async def test_a_child_that_comes_back_a_hundred_times_where_it_was_gets_to_the_end(folder: Path) -> None:
+    """Each time it lost what was on its way: a frame."""
+    end = ParentEnd(folder, {"a": BIG})
+    end.arrive(0, len(BIG))
+    for number in range(100):
+        wire, child = end.connect(), end.children[-1]
+        wire.high, wire.is_stuck = 4096, True
+        offset = number * len(BIG) // 100 // BLOCK * BLOCK
+        child.data_received(frames.get(1, end.items[0].entry.sha256, offset))
+        wire.abort()
+        await asyncio.sleep(0)
+    assert end.spent == []
     await end.close()
 
 
