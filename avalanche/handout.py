@@ -19,6 +19,7 @@ SILENT_SECONDS = 3.0
 """A host that does not ask for so long is taken for dead."""
 GAP_SECONDS = 5.0
 """A piece that a host cannot find so long after it was given to another one is handed out again."""
+LOOK_SECONDS = 0.1
 LEAST_WINDOW = 768 << 10
 WINDOW_SECONDS = 0.4
 """Bytes on their way to all hosts together: what they confirm in so many seconds, and at least `LEAST_WINDOW`."""
@@ -90,6 +91,13 @@ class Handout:
         self._leases: dict[int, str] = {}
         self._given: dict[int, tuple[str, float]] = {}
         self._confirmed: deque[tuple[float, int]] = deque()
+        self._rate = 0
+        """Bytes that were confirmed in the last second."""
+        self._leased = 0
+        """Bytes of the leases..."""
+        self._late: set[int] = set()
+        """...of which these were late at..."""
+        self._looked = float("-inf")
         self._closed_until = 0.0
 
     def __repr__(self) -> str:
@@ -129,9 +137,10 @@ class Handout:
 
     def leave(self, host: str) -> None:
         """A host is gone, or taken for it."""
-        found = self._hosts.pop(host, None)
+        found = self._hosts.get(host)
         for piece in list(found.leased) if found else []:
             self._return(piece)
+        self._hosts.pop(host, None)
 
     def advance(self, now: float) -> bool:
         """Take back what ran out; return whether there was something."""
@@ -145,7 +154,6 @@ class Handout:
             if now - since > LEASE_SECONDS and piece not in host.halted
         ]
         for piece in late:
-            del self._hosts[self._leases[piece]].leased[piece]
             self._return(piece)
         return bool(silent or late)
 
@@ -171,9 +179,6 @@ class Handout:
         found = self._hosts.get(host)
         lost = [piece for piece in pieces if found is not None and piece in found.leased]
         for piece in lost:
-            assert found is not None
-            del found.leased[piece]
-            found.halted.pop(piece, None)
             self._return(piece)
         return bool(lost)
 
@@ -182,6 +187,7 @@ class Handout:
         for piece in pieces:
             if self._leases.get(piece) == host:
                 self._confirmed.append((now, self._sizes[piece]))
+                self._rate += self._sizes[piece]
             if 0 <= piece < len(self._sizes):
                 self._give(piece, host, now)
 
@@ -224,6 +230,7 @@ class Handout:
             self._given.pop(piece, None)
             self._leases[piece] = host
             asker.leased[piece] = now
+            self._leased += self._sizes[piece]
         if taken and self._returned:
             self._returned = [piece for piece in self._returned if piece in self._waiting]
         return taken
@@ -254,10 +261,7 @@ class Handout:
         return given is not None and (given[0] not in self._hosts or now - given[1] > GAP_SECONDS)
 
     def _give(self, piece: int, host: str, now: float) -> None:
-        holder = self._leases.pop(piece, None)
-        if holder is not None and holder in self._hosts:
-            self._hosts[holder].leased.pop(piece, None)
-            self._hosts[holder].halted.pop(piece, None)
+        self._end(piece)
         self._take(piece)
         self._given[piece] = host, now
 
@@ -267,21 +271,33 @@ class Handout:
             self._left -= self._sizes[piece]
 
     def _return(self, piece: int) -> None:
-        self._leases.pop(piece, None)
+        self._end(piece)
         self._waiting.add(piece)
         self._left += self._sizes[piece]
         self._returned.append(piece)
 
+    def _end(self, piece: int) -> None:
+        """There is no lease of it any more."""
+        holder = self._leases.pop(piece, None)
+        if holder is not None:
+            del self._hosts[holder].leased[piece]
+            self._hosts[holder].halted.pop(piece, None)
+            self._leased -= self._sizes[piece]
+            self._late.discard(piece)
+
     def _on_the_way(self, now: float) -> int:
-        return sum(
-            self._sizes[piece]
-            for host in self._hosts.values()
-            for piece, since in host.leased.items()
-            if now - since <= FRESH_SECONDS or piece in host.halted
-        )
+        # Asked for again and again; who is late is looked for seldom.
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self._late = {
+                piece
+                for host in self._hosts.values()
+                for piece, since in host.leased.items()
+                if now - since > FRESH_SECONDS and piece not in host.halted
+            }
+        return self._leased - sum(self._sizes[piece] for piece in self._late)
 
     def _window(self, now: float) -> int:
         while self._confirmed and now - self._confirmed[0][0] > 1.0:
-            self._confirmed.popleft()
-        rate = sum(size for _, size in self._confirmed)
-        return min(max(LEAST_WINDOW, int(rate * WINDOW_SECONDS)), MOST_WINDOW)
+            self._rate -= self._confirmed.popleft()[1]
+        return min(max(LEAST_WINDOW, int(self._rate * WINDOW_SECONDS)), MOST_WINDOW)

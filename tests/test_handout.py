@@ -267,6 +267,12 @@ class World:
         self.handout.go_on(name, pieces, self.now + self.chance.random())
         self.sent += len(pieces)
         self.arriving[name] |= set(pieces)
+        handout = self.handout
+        assert handout._leased == sum(self.sizes[piece] for piece in handout._leases)
+        assert (
+            handout._late <= set(handout._leases) == {each for host in handout._hosts.values() for each in host.leased}
+        )
+        assert all(set(host.halted) <= set(host.leased) for host in handout._hosts.values())
 
     @property
     def is_done(self) -> bool:
