@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from avalanche.adapters import orderbook
-from avalanche.adapters.database import Transaction
+from avalanche.adapters.database import DatabaseUnavailable, Transaction
 from avalanche.adapters.distributions import Generation
 from avalanche.cluster import Cluster
 from avalanche.errors import AvalancheError, RepositoryError
@@ -32,6 +32,7 @@ REFRESH_SECONDS = 60.0
 SWARMING = ("swarm", "auto")
 """Orders whose closures are in the torrent of their generation; those for ``auto`` may become swarms."""
 CHOICES_KEPT = 20_000
+COUNT_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Swarm:
         self._generations = generations
         self.torrents = Torrents(key, registrar, wall)
         self._choices: OrderedDict[str, tuple[int, Choice]] = OrderedDict()
+        self._counts: dict[str, tuple[float, asyncio.Task[set[str]]]] = {}
 
     def __repr__(self) -> str:
         return f"<Swarm {' '.join(self._trackers)}>"
@@ -102,17 +104,33 @@ class Swarm:
         if found is not None and found[0] == len(order.attempts):
             return found[1]
 
-        def find(transaction: Transaction, _: Cluster) -> set[str]:
-            orders = orderbook.all_orders(transaction)
-            same = (each for each in orders if each.generation == order.generation and each.plane != "http")
-            return {each.host for each in same if each.state(now) == "live"} | {order.host}
-
-        hosts = await self._storage.read(find)
+        hosts = await self._installing(order.generation, now) | {order.host}
         choice = choose(Situation(len(hosts), len(hosts & self._heard.slow)))
         self._choices[order.id] = len(order.attempts), choice
         while len(self._choices) > CHOICES_KEPT:
             self._choices.popitem(last=False)
         return choice
+
+    async def _installing(self, generation: str, now: float) -> set[str]:
+        """The hosts with live orders for a generation, as they were a moment ago: to read them again for each of a
+        thousand hosts that begin together would be a million orders.
+        """
+
+        def find(transaction: Transaction, _: Cluster) -> set[str]:
+            orders = orderbook.all_orders(transaction)
+            same = (each for each in orders if each.generation == generation and each.plane != "http")
+            return {each.host for each in same if each.state(now) == "live"}
+
+        counted, hosts = self._counts.get(generation, (now, None))
+        if hosts is None or not 0 <= now - counted < COUNT_SECONDS:
+            hosts = asyncio.create_task(self._storage.read(find), name="installing")
+            self._counts[generation] = now, hosts
+        try:
+            # shield: a client that goes away must not take the others' answer with it.
+            return await asyncio.shield(hosts)
+        except DatabaseUnavailable:
+            self._counts.pop(generation, None)
+            raise
 
     async def membership(self, cluster: Cluster, order: Order, address: str, closure: Manifest) -> Membership | None:
         """Admit the host of an order, which speaks from ``address`` and wants ``closure``; None when it fetches from
@@ -193,6 +211,7 @@ class Swarm:
                 log.warning("closure not registered", extra=facts(host=order.host, order=order.id, reason=error))
         await self._restore(orders)
         pinned = {order.generation for order in orders}
+        self._counts = {generation: count for generation, count in self._counts.items() if generation in pinned}
         self._registrar.retain(pinned)
         self.torrents.retain(pinned)
 

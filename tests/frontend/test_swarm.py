@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from avalanche.adapters import orderbook
+from avalanche.adapters.database import Transaction
 from avalanche.cli.tracker import TrackerRegistrar
+from avalanche.orders import Order
 from avalanche.profile import Installation, parse_installation
 from tests.frontend.rig import Rig
 
@@ -37,6 +44,27 @@ async def test_auto_says_in_one_line_what_it_chose_and_why(rig: Rig) -> None:
     # The same attempt asks again: nothing is decided or told again.
     await profile_of(rig, "compute-0-0", order)
     assert len([event for event in await rig.timeline() if event.text.startswith("plane ")]) == 1
+
+
+async def test_hosts_that_begin_together_are_counted_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders = {}
+    for number in range(3):
+        name = f"compute-0-{number}"
+        rig.add_host(name, "--mac", f"52:54:00:00:01:0{number}", "--ip", f"10.1.1.{number + 1}")
+        orders[name] = rig.order(name)
+    counts = 0
+
+    def counted(transaction: Transaction) -> list[Order]:
+        nonlocal counts
+        counts += 1
+        return real(transaction)
+
+    real = orderbook.all_orders
+    monkeypatch.setattr(orderbook, "all_orders", counted)
+    await asyncio.gather(*(profile_of(rig, name, order) for name, order in orders.items()))
+    assert counts == 1
+    for name in orders:
+        assert "3 hosts install" in " ".join(event.text for event in await rig.timeline(name))
 
 
 async def test_auto_becomes_a_swarm_when_several_hosts_were_slow(rig: Rig) -> None:
