@@ -113,9 +113,11 @@ async def test_a_lookup_that_is_too_large_is_refused() -> None:
 async def test_a_lookup_that_grows_when_it_is_unpacked_is_refused() -> None:
     packed = zlib.compress(b" " * (5 << 20))
     headers = {"Authorization": f"Bearer {token_of(1)}", "Content-Encoding": "deflate"}
-    async with running() as world:
-        async with world.session.post(world.address + "/lookup", data=packed, headers=headers) as response:
-            assert response.status in (400, 413)
+    async with (
+        running() as world,
+        world.session.post(world.address + "/lookup", data=packed, headers=headers) as response,
+    ):
+        assert response.status in (400, 413)
 
 
 async def test_ten_thousand_bogus_objects_cannot_hurt() -> None:
