@@ -384,8 +384,9 @@ def resolve(text: Text, attributes: Attributes, *, file: str) -> str:
         UndefinedAttribute: there is no such attribute; names the line.
         NodeFileError: it is secret.
     """
-    if text.plain is not None:
-        return text.plain
+    plain = text.plain
+    if plain is not None:
+        return plain
     where = "commands, scripts and texts of files only"
     return text.fill(lambda reference: public_value(reference, attributes, file=file, only=where))
 

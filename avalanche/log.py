@@ -74,6 +74,8 @@ def _name(record: logging.LogRecord) -> str:
 
 
 def _quote_line(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 

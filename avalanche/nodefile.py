@@ -10,6 +10,7 @@ import re
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from avalanche.attributes import Attributes
 from avalanche.condition import CONDITIONS
@@ -35,9 +36,7 @@ class NodeFile:
     Attributes:
         file: its path as its author knows it.
         sections: what it holds, without what the frontend has to be asked for.
-        names: the attributes that decide what it contributes: in conditions, package names, file names, owners, perms,
-            and whatever its evals refer to.
-        weighed: those of the names whose values decide; of the others only whether there is one.
+        asked: the attributes that decide what the frontend is asked.
         remarks: what is odd in it, by line.
         asks: the tree to expand in each compile, when the frontend has to be asked; None otherwise.
         library: a fingerprint of the files that its evals may read.
@@ -47,8 +46,7 @@ class NodeFile:
     file: str
     roll: str
     sections: tuple[Section, ...]
-    names: frozenset[str] = frozenset()
-    weighed: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
     remarks: tuple[Remark, ...] = ()
     asks: Element | None = field(default=None, repr=False)
     library: str = ""
@@ -60,6 +58,22 @@ class NodeFile:
     def path(self) -> str:
         """Its path in the roll."""
         return "/".join(self.file.split("/")[-2:])
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The attributes that decide what it contributes: in conditions, package names, file names, owners, perms, and
+        whatever its evals refer to."""
+        return self._deciding[0] | self.asked
+
+    @property
+    def weighed(self) -> frozenset[str]:
+        """Those of the names whose values decide; of the others only whether there is one."""
+        # What an eval says may weigh any name that the file mentions.
+        return self._deciding[1] if self.asks is None else self.names
+
+    @cached_property
+    def _deciding(self) -> tuple[frozenset[str], frozenset[str]]:
+        return deciding_names(self.sections)
 
 
 @dataclass(frozen=True)
@@ -97,15 +111,12 @@ def parse_nodefile(
             tree = splice_includes(root, include)
             expanded = expander.expand(tree)
         sections = tuple(reader.sections(expanded))
-        names, weighed = deciding_names(sections)
-        names |= expander.names
         return NodeFile(
             name=name,
             file=file,
             roll=roll,
             sections=sections,
-            names=names,
-            weighed=names if expander.asks else weighed,  # what an eval says may weigh any name that the file mentions
+            asked=frozenset(expander.names),
             remarks=tuple(sorted({*reader.remarks, *expander.remarks})),
             asks=tree if expander.asks else None,
             library=library,

@@ -340,7 +340,7 @@ def _first_word(text: Text) -> tuple[str, str, Text]:
 
 def _fragment(run: Iterable[str | Reference], line: int) -> Iterator[Fragment]:
     """Make a fragment of the text between files, without the blank lines before it; none of blanks only."""
-    if all(isinstance(part, str) and not part.strip() for part in run):
+    if all([isinstance(part, str) and not part.strip() for part in run]):
         return
     parts = list(Text(tuple(run)).parts)
     if isinstance(parts[0], str):

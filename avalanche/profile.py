@@ -83,10 +83,9 @@ class Profile:
         files = {node.name: node.file for node in self.nodes}
         require(len(files) == len(self.nodes), "a node is named twice")
         sections: tuple[Section, ...] = (*self.comments, *self.commands, *self.packages, *self.scripts)
-        for section in sections:
-            known = section.node in files
-            require(known, "a section names the node {!r}, which the profile does not list", section.node)
-            require(section.line >= 1, "lines are counted from 1")
+        unknown = sorted({section.node for section in sections} - files.keys())
+        require(not unknown, "a section names the node {!r}, which the profile does not list", *unknown)
+        require(all([section.line >= 1 for section in sections]), "lines are counted from 1")
         for package in self.packages:
             same = package.file == files[package.node]
             require(same, "package {} names another file than its node", package.name)

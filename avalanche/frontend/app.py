@@ -25,7 +25,9 @@ def make_app(services: Services) -> web.Application:
     app[SERVICES] = services
     packages = Packages(services.generations, gate, on_sent=metrics.sent.inc)
     swarm = services.swarm
-    pieces = Pieces(swarm.torrents, gate, key=swarm.key, wall=swarm.wall, advise=swarm.advise, on_sent=metrics.sent.inc)
+    pieces = Pieces(
+        swarm.torrents, gate, key=swarm.key, wall=swarm.wall, advise=swarm.choices.advise, on_sent=metrics.sent.inc
+    )
     app.add_routes(
         [
             web.get("/", _about),

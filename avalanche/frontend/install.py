@@ -51,7 +51,7 @@ async def get_profile(request: web.Request) -> web.Response:
         cluster, order, is_new = await _change_order(services, order_id, "profile", begin)
         services.installations.note_asked(order_id, token)
     attempt = f"attempt {order.number(token)} of {order.limit}"
-    choice = await services.swarm.choose(order, now)
+    choice = await services.swarm.choices.choose(order, now)
     if is_new and choice is not None:
         services.timeline.note(_event(services, order, "packages", "progress", text=str(choice), attempt=token))
     try:
@@ -96,7 +96,7 @@ async def get_torrent(request: web.Request) -> web.Response:
     """``GET /install/torrent``: the torrent of the order's generation, with the host's own announce addresses."""
     services, order_id = _authenticate(request)
     cluster, order = await _admitted(services, order_id, "packages")
-    if services.swarm.plane(order) != "swarm":
+    if services.swarm.choices.plane(order) != "swarm":
         return line(404, f"order {order.id} of {order.host} does not use the swarm plane; order set --plane swarm")
     torrent = await services.swarm.torrent(cluster, order, client(request), services.clock())
     return web.Response(body=torrent, content_type="application/x-bittorrent", headers={"Cache-Control": "no-store"})

@@ -48,7 +48,7 @@ class Installations:
             UnknownHost, DefinitionError, ConfigError, RepositoryError: as ``Planner.plan``.
         """
         rolls = await self._profiles.look(cluster.rolls)
-        plane = self._swarm.plane(order)
+        plane = self._swarm.choices.plane(order)
         key = (cluster.revision, rolls, order.id, order.generation, plane, order.expires, address)
         found = self._kept.get(key)
         if found is None:

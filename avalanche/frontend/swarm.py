@@ -6,9 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from avalanche.adapters import orderbook
@@ -17,6 +15,7 @@ from avalanche.adapters.distributions import Generation
 from avalanche.adapters.leaves import Leaves
 from avalanche.cluster import Cluster
 from avalanche.errors import AvalancheError, RepositoryError
+from avalanche.frontend.choices import Choices
 from avalanche.frontend.generations import Generations
 from avalanche.frontend.profiles import Profiles
 from avalanche.frontend.storage import Storage
@@ -27,13 +26,11 @@ from avalanche.manifest import Manifest
 from avalanche.membership import Membership
 from avalanche.news import Holder
 from avalanche.orders import Order
-from avalanche.planes import Choice, Situation, choose, reconsider
 from avalanche.tokens import TICKET_SECONDS, SwarmToken, Ticket, peer_key, sign_ticket, sign_token
 
 REFRESH_SECONDS = 60.0
 SWARMING = ("swarm", "auto")
 """Orders whose closures are in the torrent of their generation; those for ``auto`` may become swarms."""
-CHOICES_KEPT = 20_000
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +49,6 @@ class Registrar(Protocol):
 
     def add_torrent(self, generation: str, info_hash: bytes) -> None:
         """Answer announces for a torrent of a registered generation too."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """What an order for ``auto`` became, in which attempt, for which generation."""
-
-    attempts: int
-    generation: str
-    choice: Choice
 
 
 class Swarm:
@@ -95,56 +83,10 @@ class Swarm:
         self._profiles = profiles
         self._generations = generations
         self.torrents = Torrents(registrar, leaves)
-        self._choices: OrderedDict[str, _Decided] = OrderedDict()
-        self._installing: dict[str, frozenset[str]] = {}
-        """The hosts with a live order for a generation, and peers."""
+        self.choices = Choices(storage, heard)
 
     def __repr__(self) -> str:
         return f"<Swarm {' '.join(self._trackers)}>"
-
-    def plane(self, order: Order) -> str:
-        """How the packages of an order travel: its plane, decided."""
-        if order.plane != "auto":
-            return order.plane
-        found = self._choices.get(order.id)
-        return "relay" if found is None else found.choice.plane
-
-    async def choose(self, order: Order, now: float) -> Choice | None:
-        """Decide, once per attempt, how the packages of an order for ``auto`` travel; None: it says so itself."""
-        if order.plane != "auto":
-            return None
-        found = self._choices.get(order.id)
-        if found is not None and found.attempts == len(order.attempts):
-            return found.choice
-
-        def find(transaction: Transaction, _: Cluster) -> list[Order]:
-            orders = orderbook.all_orders(transaction)
-            same = (each for each in orders if each.generation == order.generation and each.plane != "http")
-            return [each for each in same if each.state(now) == "live"]
-
-        orders = await self._storage.read(find)
-        hosts = self._installing[order.generation] = frozenset(each.host for each in orders) | {order.host}
-        begun = Counter(
-            self.plane(each)
-            for each in orders
-            if each.id != order.id and each.attempts and (each.plane != "auto" or each.id in self._choices)
-        )
-        choice = choose(self._situation(hosts, chained=begun["relay"], swarming=begun["swarm"]))
-        self._choices[order.id] = _Decided(len(order.attempts), order.generation, choice)
-        while len(self._choices) > CHOICES_KEPT:
-            self._choices.popitem(last=False)
-        return choice
-
-    def advise(self, order: str) -> str | None:
-        """Why the host of an order, which fetches by swarm, should go on by relay; None: it should not."""
-        found = self._choices.get(order)
-        if found is None or found.choice.plane != "swarm":
-            return None
-        better = reconsider(self._situation(self._installing.get(found.generation, frozenset())))
-        return None if better is None else better.why
-
-    def _situation(self, hosts: frozenset[str], *, chained: int = 0, swarming: int = 0) -> Situation:
-        return Situation(len(hosts), len(hosts & self._heard.slow), len(hosts & self._heard.lying), chained, swarming)
 
     async def membership(self, cluster: Cluster, order: Order, address: str, closure: Manifest) -> Membership | None:
         """Admit the host of an order, which speaks from ``address`` and wants ``closure``; None when it fetches from
@@ -154,7 +96,7 @@ class Swarm:
             UnknownHost: it was removed.
             RepositoryError: the generation is not there any more.
         """
-        if self.plane(order) == "http":
+        if self.choices.plane(order) == "http":
             return None
         await self._register(order, closure)
         return Membership(self._trackers, self._token(cluster, order, address), peer_key(self.key, order.id).hex())
@@ -225,10 +167,7 @@ class Swarm:
                 log.warning("closure not registered", extra=facts(host=order.host, order=order.id, reason=error))
         await self._restore(orders)
         pinned = {order.generation for order in orders}
-        self._installing = {
-            generation: frozenset(each.host for each in orders if each.generation == generation)
-            for generation in pinned
-        }
+        self.choices.note(orders)
         self._registrar.retain(pinned)
         self.torrents.retain(pinned)
 

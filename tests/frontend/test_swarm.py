@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from avalanche.adapters import orderbook
+from avalanche.adapters.database import Transaction
 from avalanche.cli.tracker import TrackerRegistrar
+from avalanche.orders import Order
 from avalanche.profile import Installation, parse_installation
 from tests.frontend.rig import Rig
 
@@ -39,6 +46,27 @@ async def test_auto_says_in_one_line_what_it_chose_and_why(rig: Rig) -> None:
     assert len([event for event in await rig.timeline() if event.text.startswith("plane ")]) == 1
 
 
+async def test_hosts_that_begin_together_are_counted_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders = {}
+    for number in range(3):
+        name = f"compute-0-{number}"
+        rig.add_host(name, "--mac", f"52:54:00:00:01:0{number}", "--ip", f"10.1.1.{number + 1}")
+        orders[name] = rig.order(name)
+    counts = 0
+
+    def counted(transaction: Transaction) -> list[Order]:
+        nonlocal counts
+        counts += 1
+        return real(transaction)
+
+    real = orderbook.all_orders
+    monkeypatch.setattr(orderbook, "all_orders", counted)
+    await asyncio.gather(*(profile_of(rig, name, order) for name, order in orders.items()))
+    assert counts == 1
+    for name in orders:
+        assert "3 hosts install" in " ".join(event.text for event in await rig.timeline(name))
+
+
 async def test_auto_becomes_a_swarm_when_several_hosts_were_slow(rig: Rig) -> None:
     rig.add_host()
     order = rig.order()
@@ -67,11 +95,11 @@ async def test_a_swarm_is_told_to_go_on_by_relay_when_somebody_in_it_lies(rig: R
     trackers.slow |= {"compute-0-1", "compute-0-2"}
     assert (await profile_of(rig, "compute-0-0", orders[0])).plane == "swarm"
     trackers.lying.add("elsewhere-0-0")
-    assert swarm.advise(orders[0]) is None
+    assert swarm.choices.advise(orders[0]) is None
     trackers.lying.add("compute-0-3")
-    assert swarm.advise(orders[0]) == "1 of 4 hosts sent wrong bytes lately, and a chain shuts them out"
-    assert swarm.advise(orders[1]) is None  # it has not begun
-    choice = await swarm.choose(rig.orders("compute-0-1")[-1], rig.services.clock())
+    assert swarm.choices.advise(orders[0]) == "1 of 4 hosts sent wrong bytes lately, and a chain shuts them out"
+    assert swarm.choices.advise(orders[1]) is None  # it has not begun
+    choice = await swarm.choices.choose(rig.orders("compute-0-1")[-1], rig.services.clock())
     assert choice is not None and choice.plane == "relay"
 
 
@@ -79,7 +107,7 @@ async def test_the_last_one_that_installs_leaves_the_swarm(rig: Rig) -> None:
     await test_auto_becomes_a_swarm_when_several_hosts_were_slow(rig)
     (order,) = rig.orders()
     for number in range(1, 4):
-        assert rig.services.swarm.advise(order.id) is None
+        assert rig.services.swarm.choices.advise(order.id) is None
         rig.cli("order", "cancel", rig.orders(f"compute-0-{number}")[-1].id)
         await rig.services.swarm.refresh(rig.services.clock())
-    assert rig.services.swarm.advise(order.id) == "no other host installs any more"
+    assert rig.services.swarm.choices.advise(order.id) == "no other host installs any more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -105,6 +106,16 @@ async def test_a_malformed_lookup_changes_nothing() -> None:
 async def test_a_lookup_that_is_too_large_is_refused() -> None:
     async with running() as world:
         assert (await world.post(token_of(1), b" " * (5 << 20)))[0] == 413
+
+
+async def test_a_lookup_that_grows_when_it_is_unpacked_is_refused() -> None:
+    packed = zlib.compress(b" " * (5 << 20))
+    headers = {"Authorization": f"Bearer {token_of(1)}", "Content-Encoding": "deflate"}
+    async with (
+        running() as world,
+        world.session.post(world.address + "/lookup", data=packed, headers=headers) as response,
+    ):
+        assert response.status in (400, 413)
 
 
 async def test_ten_thousand_bogus_objects_cannot_hurt() -> None:
