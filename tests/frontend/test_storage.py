@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from avalanche.adapters import orderbook, schema
-from avalanche.adapters.database import Database, DatabaseUnavailable, Transaction
+from avalanche.adapters.database import Database, DatabaseFull, Transaction
 from avalanche.adapters.engine import Where
 from avalanche.cluster import Appliance, Cluster, Host, Setting
 from avalanche.errors import ClusterError
@@ -90,7 +90,7 @@ async def test_a_failure_of_the_database_is_told_to_all_who_wait_and_passes(stor
         storage.write(full),
         return_exceptions=True,
     )
-    assert {type(result) for result in results} == {DatabaseUnavailable}
+    assert {type(result) for result in results} == {DatabaseFull}
     assert await names(storage) == set()
     await storage.read(lambda transaction, _: transaction.connection.exec_driver_sql("PRAGMA max_page_count = 100000"))
     await storage.write(add("a"))  # type: ignore[arg-type]
