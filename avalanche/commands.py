@@ -52,8 +52,8 @@ _TAKEN: Mapping[str, frozenset[str]] = {
 # What installers once took, and some still do: old node files hold them, and a host installs as well without.
 _OLD = frozenset({
     "auth", "authconfig", "autostep", "btrfs", "device", "deviceprobe", "dmraid", "install", "module", "multipath",
-    "nvdimm", "unsupported_hardware", "upgrade", "vnc", "interactive", "key", "langsupport", "lilo", "lilocheck", "monitor",
-    "mouse",
+    "nvdimm", "unsupported_hardware", "upgrade", "vnc", "interactive", "key", "langsupport", "lilo", "lilocheck",
+    "monitor", "mouse",
 })  # fmt: skip
 
 COMMANDS = _ALWAYS.union(*_TAKEN.values())
