@@ -22,7 +22,7 @@ class Standing(Enum):
 # Where packages come from is the agent's business: a byte from elsewhere would not be checked against the manifest.
 SOURCES = frozenset({
     "url", "repo", "nfs", "cdrom", "harddrive", "hmc", "liveimg", "ostreesetup", "ostreecontainer", "bootc",
-    "module", "method",
+    "method",
 })  # fmt: skip
 
 _ALWAYS = frozenset({
@@ -39,9 +39,11 @@ _TAKEN: Mapping[str, frozenset[str]] = {
         "auth", "authconfig", "autostep", "btrfs", "device", "deviceprobe", "dmraid", "install", "multipath",
         "nvdimm", "unsupported_hardware", "vnc",
     }),
-    "el8": frozenset({"authselect", "autostep", "mount", "nvdimm", "rhsm", "sshkey", "syspurpose", "vnc", "zipl"}),
+    "el8": frozenset({
+        "authselect", "autostep", "module", "mount", "nvdimm", "rhsm", "sshkey", "syspurpose", "vnc", "zipl",
+    }),
     "el9": frozenset({
-        "authselect", "mount", "nvdimm", "rhsm", "sshkey", "syspurpose", "timesource", "vnc", "zipl",
+        "authselect", "module", "mount", "nvdimm", "rhsm", "sshkey", "syspurpose", "timesource", "vnc", "zipl",
     }),
     "el10": frozenset({"authselect", "mount", "rdp", "rhsm", "sshkey", "syspurpose", "timesource", "zipl"}),
     "fedora": frozenset({"authselect", "btrfs", "mount", "rdp", "sshkey", "timesource", "zipl"}),
@@ -49,9 +51,9 @@ _TAKEN: Mapping[str, frozenset[str]] = {
 
 # What installers once took, and some still do: old node files hold them, and a host installs as well without.
 _OLD = frozenset({
-    "auth", "authconfig", "autostep", "btrfs", "device", "deviceprobe", "dmraid", "install", "multipath", "nvdimm",
-    "unsupported_hardware", "upgrade", "vnc", "interactive", "key", "langsupport", "lilo", "lilocheck", "monitor",
-    "mouse",
+    "auth", "authconfig", "autostep", "btrfs", "device", "deviceprobe", "dmraid", "install", "module", "multipath",
+    "nvdimm", "unsupported_hardware", "upgrade", "vnc", "interactive", "key", "langsupport", "lilo", "lilocheck",
+    "monitor", "mouse",
 })  # fmt: skip
 
 COMMANDS = _ALWAYS.union(*_TAKEN.values())

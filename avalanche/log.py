@@ -33,6 +33,8 @@ def setup_logging(level: str, style: str, stream: TextIO = sys.stderr) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Which of its parts it loaded is nothing to an operator.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 class TextFormatter(logging.Formatter):

@@ -274,5 +274,8 @@ def _texts(streams: Any) -> tuple[str, ...]:
 
 
 def joined(documents: Iterable[bytes]) -> bytes:
-    """Put the documents of several repositories into one file."""
-    return b"".join((data if data.startswith(b"---") else b"---\n" + data).rstrip(b"\n") + b"\n" for data in documents)
+    """Put the documents of several repositories into one file; one file alone stays as it is, byte for byte."""
+    files = list(documents)
+    if len(files) == 1:
+        return files[0]
+    return b"".join((data if data.startswith(b"---") else b"---\n" + data).rstrip(b"\n") + b"\n" for data in files)

@@ -52,6 +52,14 @@ def test_a_line_break_in_a_message_stays_in_its_line() -> None:
     assert stream.getvalue().endswith("x: a b\\nc\\x1b[31m\n")
 
 
+def test_what_a_library_loads_is_not_told() -> None:
+    stream = io.StringIO()
+    setup_logging("info", "text", stream)
+    logging.getLogger("alembic.runtime.migration").info("Context impl SQLiteImpl.")
+    logging.getLogger("alembic.runtime.migration").warning("something is wrong")
+    assert stream.getvalue().count("\n") == 1
+
+
 @pytest.mark.parametrize("style", ["text", "json"])
 def test_a_failure_of_ours_shows_where(style: str) -> None:
     stream = io.StringIO()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -64,46 +64,39 @@ def places(folder: Path) -> dict[str, Path]:
 
 
 def find_comps(folder: Path) -> bytes | None:
-    """The groups a folder of packages comes with: those of its repository data, else ``comps.xml``, else None.
-
-    Its own repository data counts; where that has none, that of the repositories below, put together: a disc of EL has
-    ``BaseOS`` and ``AppStream``.
+    """The groups a folder of packages comes with: those of its own repository data, else its ``comps.xml``, else those
+    of the repositories below, put together (a disc of EL has ``BaseOS`` and ``AppStream``), else None.
 
     Raises:
         RepositoryError: its repository data cannot be read.
     """
-    found = list(_described(folder, "group"))
-    if found:
-        return joined_comps([(data, str(file)) for file, data in found])
-    plain = folder / "comps.xml"
-    return plain.read_bytes() if plain.exists() else None
+    found = _found(folder, "group", "comps.xml")
+    return joined_comps([(data, str(file)) for file, data in found]) if found else None
 
 
 def find_modules(folder: Path) -> bytes | None:
-    """The modules a folder of packages comes with, as ``find_comps`` finds groups; else ``modules.yaml``, else None.
+    """The modules a folder of packages comes with, as ``find_comps`` finds groups; its own file is ``modules.yaml``.
 
     Raises:
         RepositoryError: its repository data cannot be read.
     """
-    found = list(_described(folder, "modules"))
-    if found:
-        return joined_modules(data for _, data in found)
-    plain = folder / "modules.yaml"
-    return plain.read_bytes() if plain.exists() else None
+    found = _found(folder, "modules", "modules.yaml")
+    return joined_modules(data for _, data in found) if found else None
 
 
-def _described(folder: Path, kind: str) -> Iterator[tuple[Path, bytes]]:
-    """The files of a kind that a folder's repository data list, else those of the repositories below it."""
+def _found(folder: Path, kind: str, plain: str) -> list[tuple[Path, bytes]]:
+    """The files that say something of a folder's packages, and what is in them."""
+    own = _place(folder, kind)
+    if own is not None:
+        return [(own, _read(own, kind))]
+    if (folder / plain).exists():
+        return [(folder / plain, (folder / plain).read_bytes())]
     below = sorted(
         path.parent.parent
         for path in folder.glob("*/**/repodata/repomd.xml")
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-    for repositories in ([folder], below):
-        found = [file for one in repositories if (file := _place(one, kind)) is not None]
-        if found:
-            yield from ((file, _read(file, kind)) for file in found)
-            return
+    return [(file, _read(file, kind)) for one in below if (file := _place(one, kind)) is not None]
 
 
 def _place(folder: Path, kind: str) -> Path | None:

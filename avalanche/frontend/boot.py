@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
 
 from aiohttp import web
 
@@ -106,8 +105,11 @@ async def note_stranger(services: Services, macs: tuple[str, ...], address: str,
     services.strangers.update(dict.fromkeys(fresh, now))
     verdict = Verdict("asked", why)
     seen = [(Sighting(now, "frontend", "KICKSTART", mac, address=address, status=404), verdict) for mac in fresh]
-    with suppress(DatabaseUnavailable):
+    try:
         await services.storage.write(lambda transaction, _: note_sightings(transaction, seen))
+    except DatabaseUnavailable:
+        for mac in fresh:  # its next request is noted
+            services.strangers.pop(mac, None)
 
 
 class Bundles:

@@ -116,7 +116,7 @@ def repository(folder: Path, comps: str = "", modules: str = "", *, how: str = "
 def test_modules_are_found_where_tools_put_them(tmp_path: Path, how: str) -> None:
     text = STREAM.format(name="node")
     found = find_modules(repository(tmp_path / "one", modules=text, how=how))
-    assert found == b"---\n" + text.encode()
+    assert found == text.encode()
     assert [build.name for build in parse_modules(found, file="x").builds] == ["node:1.10"]
 
 
@@ -141,7 +141,9 @@ def test_a_disc_s_repositories_are_put_together(tmp_path: Path) -> None:
     }  # fmt: skip
     modules = parse_modules(find_modules(tmp_path) or b"", file="x")
     assert [build.module for build in modules.builds] == ["node", "php", "perl"]
-    # What the folder's own repository data say is all there is.
+    # What the folder's own files say is all there is, and of these its repository data.
+    (tmp_path / "comps.xml").write_text(GROUP.format(id="plain", members=""))
+    assert [group.id for group in parse_comps(find_comps(tmp_path) or b"", file="x").groups] == ["plain"]
     (tmp_path / "own").mkdir()
     program = Path(sys.executable).with_name("createrepo_c")
     (tmp_path / "groups").write_text(GROUP.format(id="mine", members=""))
@@ -173,4 +175,4 @@ def test_what_modules_a_repository_has_is_written_as_dnf_reads_it(packages: Path
     assert gzip.decompress(files[-1].read_bytes()) == text
     again = write_repodata(tmp_path / "again", headers_of(packages), COMPS, text)
     assert [path.name for path in files] == [path.name for path in again]
-    assert find_modules(tmp_path) == b"---\n" + text
+    assert find_modules(tmp_path) == text

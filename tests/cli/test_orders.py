@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,27 @@ def test_a_check_finds_a_damaged_package(roll: Path, state: State) -> None:
     assert result.status == 1
     assert "beta" in result.err
     assert "again to replace it" in result.err
+
+
+def test_a_module_s_stream_is_installed_when_a_node_file_enables_it(state: State, tmp_path: Path) -> None:
+    rpms = Path(shutil.copytree(tmp_path / "rpms", tmp_path / "modular"))
+    (rpms / "modules.yaml").write_text(
+        "document: modulemd\nversion: 2\n"
+        "data: {name: m, stream: '1', version: 1, context: c, arch: x86_64, summary: x, description: x,\n"
+        "  license: {module: [MIT]}, artifacts: {rpms: ['alpha-0:1.0-1.noarch']}}\n"
+    )
+    avalanche("host", "add", "compute-0-0")
+    avalanche("dist", "import", "default", rpms, "--allow-unsigned")
+    refused = run("order", "create", "compute-0-0")
+    assert refused.status == 1
+    assert "asks for package alpha, which only module m:1 has: it is no default stream" in refused.err
+    node = tmp_path / "roll" / "nodes" / "compute.xml"
+    enabled = "<kickstart><main><module>--name=m --stream=1</module></main><package>alpha</package></kickstart>\n"
+    node.write_text(enabled.replace("=1<", "=2<"))
+    assert (
+        "compute.xml:1: compute enables module m, stream 2: the generation has m:1"
+        in run("order", "create", "compute-0-0").err
+    )
+    node.write_text(enabled)
+    avalanche("order", "create", "compute-0-0")
+    assert "\nmodule --name=m --stream=1\n" in avalanche("kickstart", "compute-0-0")

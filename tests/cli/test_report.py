@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.frontend.rig import Result, avalanche, make_roll, run
+from tests.smalldisk import SmallDisk
 
 
 @pytest.fixture
@@ -69,6 +70,30 @@ def test_all_files_are_written_and_a_second_time_none(state: Path, tmp_path: Pat
     assert json.loads(told) == third
     assert third[0]["removed"] == ["dnsmasq-hosts/compute-0-2"]
     assert not (tmp_path / "out" / "dnsmasq-hosts" / "compute-0-2").exists()
+
+
+@pytest.mark.parametrize("leave", [0, 8192])
+def test_a_disk_that_is_full_is_one_line_that_names_a_file_and_no_file_is_cut_off(
+    state: Path, small_disk: SmallDisk, leave: int
+) -> None:
+    declare(state)
+    folder = small_disk.root / "out"
+    assert report(state, "--write", folder).status == 0
+    before = {name: (small_disk.root / name).read_text() for name in small_disk.names()}
+    lines = [f"compute-1-{number},52:54:00:00:01:{number:02x},10.1.1.{number + 1}\n" for number in range(40)]
+    (state / "hosts.csv").write_text("host,mac,ip\n" + "".join(lines))
+    avalanche("host", "import", state / "hosts.csv", "--state", state)
+    with small_disk.full(leave=leave):
+        full = report(state, "--write", folder)
+        between = {name: (small_disk.root / name).read_text() for name in small_disk.names()}
+    assert (full.status, full.out, full.err.count("\n")) == (1, "", 1)
+    assert full.err.startswith(f"{folder}/") and full.err.endswith(": No space left on device\n")
+    assert "/." not in full.err
+    assert report(state, "--write", folder).status == 0
+    after = {name: (small_disk.root / name).read_text() for name in small_disk.names()}
+    assert len(after) == len(before) + 40
+    assert before.keys() <= between.keys() <= after.keys()
+    assert all(text in (before.get(name), after[name]) for name, text in between.items())
 
 
 def test_without_declared_cards_there_is_no_dnsmasq(state: Path, tmp_path: Path) -> None:

@@ -58,6 +58,21 @@ async def test_a_stranger_boots_its_disk_and_is_remembered(rig: Rig) -> None:
     assert "no host has MAC" in rig.cli("host", "why", "52:54:00:99:99:99")
 
 
+async def test_a_stranger_that_could_not_be_noted_is_noted_when_it_asks_again(rig: Rig) -> None:
+    async def limit(pages: int) -> None:
+        pragma = f"PRAGMA max_page_count = {pages}"
+        await rig.services.storage.read(lambda transaction, _: transaction.connection.exec_driver_sql(pragma))
+
+    await limit(1)
+    for number in range(80):  # what room is left on the last page is soon used up
+        last = f"52:54:00:99:99:{number:02x}"
+        await script(rig, f"?mac={last}")
+    assert "never seen" in rig.cli("host", "why", last)
+    await limit(100_000)
+    await script(rig, f"?mac={last}")
+    assert "no host has MAC" in rig.cli("host", "why", last)
+
+
 async def test_a_mac_and_an_address_of_two_hosts_are_a_conflict_that_nobody_installs(rig: Rig) -> None:
     rig.add_host()
     rig.add_host("compute-0-1", "--mac", "52:54:00:00:00:02")
