@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from tracker.flow import FRONTEND, Flow, ObjectId, PeerId
 from tracker.line import Line
@@ -22,6 +23,8 @@ ADVANCE_SECONDS = 0.05
 """What time brings is looked at so often."""
 PAUSE_SECONDS = 2.0
 """A longer time between two looks means that this process stood still."""
+NEAREST = 16
+"""So many possible parents of who lost one are looked at for one that was heard in time."""
 FORGOTTEN_KEPT = 10_000
 """Peers that fell silent and are remembered, so that they cannot take their old places when they come back."""
 
@@ -40,6 +43,7 @@ class Policy:
         settle: after a restart nobody gets a parent so long: others are about to say what they hold.
         recall: after a restart hosts may take their former places so long.
         starved: a child that still starves so long after it said so is moved, unless its parent starves too.
+        lateness: who is not heard for so long after its time gets no child that has just lost another parent.
         pace: lookups per second over all hosts that the tracker aims at.
         next_range: shortest and longest time between lookups of one host.
     """
@@ -48,6 +52,7 @@ class Policy:
     settle: float = 1.5
     recall: float = 10.0
     starved: float = 0.9
+    lateness: float = 0.5
     pace: float = 80.0
     next_range: tuple[float, float] = (0.5, 5.0)
     patience: Patience = field(default_factory=Patience)
@@ -349,9 +354,9 @@ class Chains:
             self._starvation.help(child, thing, now)
             if self._pace(member, now):
                 self._standing.slow_edge(child, parent, now)  # right bytes, and too few: which end is it?
-                continue
-            self._leave(member, parent, now)
-            self._move(member, thing, now)
+            else:
+                self._leave(member, parent, now)
+                self._move(member, thing, now)
 
     def _leave(self, child: _Member, parent: PeerId, now: float) -> None:
         """``child`` got nothing from ``parent``, which should have had it."""
@@ -379,10 +384,7 @@ class Chains:
         return waits or starves or self._is_busy(member, child, thing, now)
 
     def _is_busy(self, parent: _Member, child: _Member, thing: ObjectId, now: float) -> bool:
-        """Whether ``parent`` gets much more than ``child``; or just as little, and so does everyone ahead of it.
-
-        Who sends a trickle, and says that it gets no more, is found by those from whom it could have more.
-        """
+        """Whether ``parent`` gets much more than ``child``; or as little, and so does everyone ahead of it."""
         pace, most = self._pace(parent, now), 2 * self._pace(child, now)
         if not 0 < pace <= most:
             return pace > 0
@@ -462,10 +464,22 @@ class Chains:
             return serves and other != avoid and other not in below and self._standing.may_serve(other, peer, now)
 
         ahead = (other for other in self._line.ahead(peer) if self._will_have(other, thing) and is_fit(other))
-        found = self._idlest(ahead, peer) if rank == SLOW else next(ahead, None)
+        if rank == SLOW:
+            found = self._idlest(ahead, peer)
+        elif avoid is not None:
+            # Who leaves a parent that died must not be sent to another one that died with it, if there is a third.
+            here = list(islice(ahead, NEAREST))
+            found = next((other for other in here if not self._is_late(other, now)), here[0] if here else None)
+        else:
+            found = next(ahead, None)
         # Who stands behind may come to depend on this one, unless the object reaches it another way.
         behind = (other for other in self._line.behind(peer) if self._flow.is_fed(other, thing) and is_fit(other))
         return found or next(behind, FRONTEND)
+
+    def _is_late(self, peer: PeerId, now: float) -> bool:
+        """Should it have been heard again by now?"""
+        member = self._members[peer]
+        return now - member.seen > member.next + self.policy.lateness
 
     def _will_have(self, peer: PeerId, thing: ObjectId) -> bool:
         member = self._members[peer]
