@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from tracker.flow import FRONTEND, Flow, ObjectId, PeerId
 from tracker.line import Line
@@ -22,6 +23,8 @@ ADVANCE_SECONDS = 0.05
 """What time brings is looked at so often."""
 PAUSE_SECONDS = 2.0
 """A longer time between two looks means that this process stood still."""
+NEAREST = 16
+"""So many possible parents of who lost one are looked at for one that was heard in time."""
 FORGOTTEN_KEPT = 10_000
 """Peers that fell silent and are remembered, so that they cannot take their old places when they come back."""
 
@@ -44,6 +47,7 @@ class Policy:
         settle: after a restart nobody gets a parent so long: others are about to say what they hold.
         recall: after a restart hosts may take their former places so long.
         starved: a child that still starves so long after it said so is moved, unless its parent starves too.
+        lateness: who is not heard for so long after its time gets no child that has just lost another parent.
         pace: lookups per second over all hosts that the tracker aims at.
         next_range: shortest and longest time between lookups of one host.
     """
@@ -52,6 +56,7 @@ class Policy:
     settle: float = 1.5
     recall: float = 10.0
     starved: float = 0.9
+    lateness: float = 0.5
     pace: float = 80.0
     next_range: tuple[float, float] = (0.5, 5.0)
     patience: Patience = field(default_factory=Patience)
@@ -347,9 +352,9 @@ class Chains:
             self._starvation.help(child, thing, now)
             if member.progress.pace(now):
                 self._standing.slow_edge(child, parent, now)  # right bytes, and too few: which end is it?
-                continue
-            self._leave(member, parent, now)
-            self._move(member, [thing], now)
+            else:
+                self._leave(member, parent, now)
+                self._move(member, [thing], now)
 
     def _leave(self, child: _Member, parent: PeerId, now: float) -> None:
         """``child`` got nothing from ``parent``, which should have had it."""
@@ -378,10 +383,7 @@ class Chains:
         )
 
     def _is_busy(self, parent: _Member, child: _Member, thing: ObjectId, now: float) -> bool:
-        """Whether ``parent`` gets much more than ``child``; or just as little, and so does everyone ahead of it.
-
-        Who sends a trickle, and says that it gets no more, is found by those from whom it could have more.
-        """
+        """Whether ``parent`` gets much more than ``child``; or as little, and so does everyone ahead of it."""
         pace, most = parent.progress.pace(now), 2 * child.progress.pace(now)
         if not 0 < pace <= most:
             return pace > 0
@@ -468,11 +470,14 @@ class Chains:
         nearest = next(filter(serves, self._line.ahead(peer)), None)
 
         def choose(thing: ObjectId, avoid: PeerId | None) -> PeerId | None:
-            if nearest is not None and rank != SLOW and nearest != avoid and has(nearest, thing):
+            if nearest is not None and rank != SLOW and avoid is None and has(nearest, thing):
                 return nearest
             ahead = filter(serves, self._line.ahead(peer))
             near = (other for other in ahead if other != avoid and has(other, thing))
-            found = self._idlest(near, peer) if rank == SLOW else next(near, None)
+            if rank == SLOW:
+                found = self._idlest(near, peer)
+            else:
+                found = next(near, None) if avoid is None else self._timely(near, now)
             if found is not None or not self._flow.reaches_anybody(thing):
                 return found or FRONTEND
             # Who stands behind may come to depend on this one, unless the object reaches it another way.
@@ -490,6 +495,17 @@ class Chains:
     def _is_settling(self, now: float) -> bool:
         """Whether the tracker was restarted just now, and does not know yet who holds what."""
         return self._restarted and self._began is not None and now - self._began < self.policy.settle
+
+    def _timely(self, candidates: Iterator[PeerId], now: float) -> PeerId | None:
+        """The first that was heard in time, else the first: who leaves a parent that died must not be sent to another
+        one that died with it, if there is a third.
+        """
+        here = list(islice(candidates, NEAREST))
+        for other in here:
+            member = self._members[other]
+            if now - member.seen <= member.next + self.policy.lateness:
+                return other
+        return here[0] if here else None
 
     def _idlest(self, candidates: Iterator[PeerId], child: PeerId) -> PeerId | None:
         """The first that serves nobody else, else the first: a slow host shall take nothing from the others."""

@@ -55,23 +55,19 @@ class Account:
 
     def __init__(self, on_spent: Callable[[Item], None]) -> None:
         self._on_spent = on_spent
-        self._promised: dict[Item, int] = {}
+        self._sent: dict[Item, int] = {}
 
     def __repr__(self) -> str:
-        return f"<Account of {len(self._promised)} items>"
+        return f"<Account of {len(self._sent)} items>"
 
     def take(self, item: Item, size: int) -> bool:
         """May the child have ``size`` more bytes of ``item``? If so, they count as sent."""
-        promised = self._promised.get(item, 0)
-        if promised + size > QUOTA_TIMES * item.entry.size + QUOTA_BYTES:
+        sent = self._sent.get(item, 0) + size
+        if sent > QUOTA_TIMES * item.entry.size + QUOTA_BYTES:
             self._on_spent(item)
             return False
-        self._promised[item] = promised + size
+        self._sent[item] = sent
         return True
-
-    def give_back(self, item: Item, size: int) -> None:
-        """Bytes that it may have were not sent."""
-        self._promised[item] -= size
 
 
 class _Request:
@@ -233,8 +229,6 @@ class Child(asyncio.Protocol):
             reason = frames.BUSY
         elif offset % BLOCK or offset >= item.entry.size:
             reason = frames.BAD_OFFSET
-        elif not self._account.take(item, item.entry.size - offset):
-            reason = frames.BUSY
         if reason or item is None:
             self._write(frames.refuse(id, reason))
             return
@@ -269,7 +263,6 @@ class Child(asyncio.Protocol):
 
     def _forget(self, request: _Request) -> None:
         del self._open[request.id]
-        self._account.give_back(request.item, request.item.entry.size - request.sent)
         self._ready.pop(request.id, None)
         self._hurried.pop(request.id, None)
         self._used = self._loop.time()
@@ -304,6 +297,9 @@ class Child(asyncio.Protocol):
 
     def _send(self, request: _Request) -> None:
         size = min(request.ready, FRAME, PIECE - request.sent % PIECE)
+        if not self._account.take(request.item, size):
+            self._refuse(request, frames.BUSY)
+            return
         try:
             data = os.pread(self._descriptor(request.item), size, request.sent)
         except OSError:

@@ -19,7 +19,7 @@ from avalanche.agent.events import Events
 from avalanche.agent.item import Item, State
 from avalanche.agent.meter import Meter
 from avalanche.agent.source import Load, Route, Source
-from avalanche.agent.transfer import DiskFull, Transfer
+from avalanche.agent.transfer import DiskFull, Rooms, Transfer
 from avalanche.agent.trouble import Delay, Trouble, jittered_delay
 from avalanche.errors import (
     AvalancheError,
@@ -138,6 +138,7 @@ class Downloader:
         self._busy: set[Source] = set()
         """Those that take nothing more for the prefetch; found out anew by every `advance`."""
         self._step_bytes = self._step_items = 0
+        self._rooms = Rooms()
         self._is_pending = False
         self._is_closed = False
 
@@ -341,7 +342,9 @@ class Downloader:
 
     def _take_off(self, item: Item, slot: Slot) -> Flight:
         ingress = self.figures.ingress
-        transfer = Transfer(item, slot, rate=lambda: ingress.rate, on_verified=self._verified, clock=self._now)
+        transfer = Transfer(
+            item, slot, rate=lambda: ingress.rate, on_verified=self._verified, clock=self._now, rooms=self._rooms
+        )
         trouble = Trouble(item.entry, self._events, sources=self._sources, is_live=self._is_live, delay=self._delay)
         item.slot, item.state = slot, State.ARRIVING
         self._flights[item] = self._idle[item] = flight = Flight(item, slot, transfer, trouble)

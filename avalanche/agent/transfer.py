@@ -28,6 +28,31 @@ def grain(rate: int) -> int:
     return min(max(int(rate * GRAIN_SECONDS) // BLOCK, 1) * BLOCK, PIECE)
 
 
+ROOMS_KEPT = 2
+
+
+class Rooms:
+    """Memory for pieces. A few rooms are kept: a fresh page of the kernel costs more than what is written to it.
+
+    Rooms beyond those are the kernel's again as soon as they are given back.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[memoryview] = []
+
+    def __repr__(self) -> str:
+        return f"<Rooms {len(self._free)} free>"
+
+    def take(self) -> memoryview:
+        """Room for a piece; what is never filled takes no memory."""
+        return self._free.pop() if self._free else memoryview(mmap(-1, PIECE))
+
+    def give_back(self, room: memoryview) -> None:
+        """Nobody looks at it any more."""
+        if len(self._free) < ROOMS_KEPT:
+            self._free.append(room)
+
+
 class DiskFull(Exception):
     """A verified piece could not be written. Never leaves the downloader."""
 
@@ -39,6 +64,7 @@ class Transfer(Sink):
         rate: bytes per second that this host receives.
         on_verified: called with the number of bytes that were verified and written.
         clock: seconds, of a clock that does not jump.
+        rooms: memory for pieces, shared with other transfers.
     """
 
     def __init__(
@@ -49,6 +75,7 @@ class Transfer(Sink):
         rate: Callable[[], int],
         on_verified: Callable[[int], None],
         clock: Callable[[], float],
+        rooms: Optional[Rooms] = None,
     ) -> None:
         self.item = item
         self.heard = clock()
@@ -58,6 +85,7 @@ class Transfer(Sink):
         self._rate = rate
         self._on_verified = on_verified
         self._clock = clock
+        self._rooms = rooms or Rooms()
         self._verifier = Verifier(item.entry)
         item.leaves = self._verifier.leaves
         self._piece: Optional[memoryview] = None
@@ -103,8 +131,7 @@ class Transfer(Sink):
     def buffer(self) -> memoryview:
         room = min(PIECE, self.item.entry.size - self._start)
         if self._piece is None:
-            # Straight from the kernel: what is not filled yet takes no memory, and what is done with is given back.
-            self._piece = memoryview(mmap(-1, max(room, 1)))
+            self._piece = self._rooms.take()
         return self._piece[self._verifier.received - self._start : room]
 
     def received(self, count: int) -> None:
@@ -150,6 +177,7 @@ class Transfer(Sink):
         self._written = checked
         size, self._start = verified - self._start, verified
         if self._verifier.is_complete:
+            self._rooms.give_back(self._piece)
             self._piece = None
         self.item.advance(verified, checked)
         if size:

@@ -350,10 +350,7 @@ async def test_what_a_child_asks_for_again_and_again_is_remembered_once(folder: 
     await end.close()
 
 
-async def test_a_block_is_told_once_a_connection_however_many_requests_wait_for_it(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(children, "QUOTA_TIMES", 4 * 256)
+async def test_a_block_is_told_once_a_connection_however_many_requests_wait_for_it(folder: Path) -> None:
     data = blob(64 * BLOCK)
     end = ParentEnd(folder, {"a": data})
     told: list[Item] = []

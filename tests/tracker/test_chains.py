@@ -109,6 +109,16 @@ def test_a_dead_parent_is_left_by_all_and_comes_back_at_the_end(cluster: Cluster
     assert cluster.ask("b", "z") == ["d"]
 
 
+def test_who_loses_its_parent_is_not_sent_to_another_one_that_is_not_heard_any_more(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c", "d")
+    for name in "abcd":
+        cluster.ask(name)
+    cluster.wait(2.0, "a", "d")
+    assert cluster.ask("d", avoid="c") == ["a"], "b has not spoken since long, either"
+    cluster.say("b")
+    assert cluster.ask("d", avoid="c") == ["b"]
+
+
 def test_who_is_silent_for_long_is_forgotten_and_its_children_move(cluster: Cluster) -> None:
     cluster.join("a", "b", "c")
     for name in "abc":
