@@ -95,6 +95,7 @@ class Swarm:
         self._profiles = profiles
         self._generations = generations
         self.torrents = Torrents(registrar, leaves)
+        self._making = asyncio.Lock()
         self._choices: OrderedDict[str, _Decided] = OrderedDict()
         self._installing: dict[str, frozenset[str]] = {}
         """The hosts with a live order for a generation, and peers."""
@@ -165,12 +166,13 @@ class Swarm:
         """
         await self._register(cluster, order)
         closure = await self._profiles.wanted(cluster, order)
-        if not self.torrents.covers(order.generation, closure):
-            # One torrent for all that install this generation: what they want is known before they ask.
-            await self._register_all(order.generation)
-            generation = await self._generation(order)
-            self.torrents.add(order.generation, closure)
-            await self.torrents.make(generation)
+        async with self._making:  # many hosts ask at once for what is made once
+            if not self.torrents.covers(order.generation, closure):
+                # One torrent for all that install this generation: what they want is known before they ask.
+                await self._register_all(order.generation)
+                generation = await self._generation(order)
+                self.torrents.add(order.generation, closure)
+                await self.torrents.make(generation)
         served = self.torrents.current(order.generation)
         served.admit(address)
         token = self._token(cluster, order, address)
