@@ -74,6 +74,8 @@ SETTINGS: dict[str, Any] = {
 }
 """For a local network and an install that takes minutes; each was measured or has its reason in perf.md's B and D."""
 RETRY_DISK_SECONDS = 1.0
+WANTING_SECONDS = 1.0
+"""After so long a client starts that wants nothing."""
 WANTED, HURRIED = 4, 7
 IPV4 = ("0.0.0.0", "255.255.255.255")  # noqa: S104 - a range in a filter
 IPV6 = ("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
@@ -147,6 +149,7 @@ class Client:
         self._indices = self._file_indices()
         self._priorities = [0] * (max(self._indices, default=0) + 1)
         self._is_dirty = False
+        self._is_started = self._is_wanting = False
         self._measured = self._loop.time()
 
     def __repr__(self) -> str:
@@ -180,8 +183,18 @@ class Client:
     # --- what the plane says ---
 
     def start(self) -> None:
-        """Announce, connect, fetch what is wanted."""
-        self._handle.resume()
+        """Announce, connect, fetch what is wanted, as soon as libtorrent knows that something is: who wants nothing is
+        taken for a seed of parts, and trackers do not name such hosts to each other.
+        """
+        self._is_started = True
+        if self._is_wanting:
+            self._resume()
+        else:
+            self._loop.call_later(WANTING_SECONDS, self._resume)
+
+    def _resume(self) -> None:
+        with contextlib.suppress(AttributeError):  # closed meanwhile
+            self._handle.resume()
 
     def place(self, file: int, path: str) -> None:
         """Keep a file at ``path``, and want it."""
@@ -254,6 +267,11 @@ class Client:
                 self.availability = list(alert.piece_availability)
             elif isinstance(alert, lt.session_stats_alert):
                 self._count(alert.values)
+            elif isinstance(alert, lt.state_changed_alert):
+                if alert.state == lt.torrent_status.downloading and not self._is_wanting:
+                    self._is_wanting = True
+                    if self._is_started:
+                        self._resume()
             elif isinstance(alert, lt.hash_failed_alert):
                 log.warning("piece fails its hash piece=%d", alert.piece_index)
             elif isinstance(alert, (lt.file_error_alert, lt.torrent_error_alert)):

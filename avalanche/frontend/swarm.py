@@ -84,6 +84,7 @@ class Swarm:
         self._generations = generations
         self.torrents = Torrents(registrar, leaves)
         self.choices = Choices(storage, heard)
+        self._making = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<Swarm {' '.join(self._trackers)}>"
@@ -110,12 +111,13 @@ class Swarm:
         await self._profiles.look(cluster.rolls)
         closure = (await self._profiles.plan(cluster, order)).closure
         await self._register(order, closure)
-        if not self.torrents.covers(order.generation, closure):
-            # One torrent for all that install this generation: what they want is known before they ask.
-            await self._register_all(order.generation)
-            generation = await self._generation(order)
-            self.torrents.add(order.generation, closure)
-            await self.torrents.make(generation)
+        async with self._making:  # many hosts ask at once for what is made once
+            if not self.torrents.covers(order.generation, closure):
+                # One torrent for all that install this generation: what they want is known before they ask.
+                await self._register_all(order.generation)
+                generation = await self._generation(order)
+                self.torrents.add(order.generation, closure)
+                await self.torrents.make(generation)
         served = self.torrents.current(order.generation)
         served.admit(address)
         token = self._token(cluster, order, address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -119,6 +120,29 @@ async def test_the_closure_arrives_and_the_proxy_serves_it(
         await until(lambda: len(hand.confirmed) == len(hand.torrent.pieces))
     assert sorted(hand.given) == list(range(len(hand.torrent.pieces)))
     assert not (folder / "cache").exists()
+
+
+async def test_trackers_are_told_that_something_is_wanted(
+    frontend: FaultyFrontend, folder: Path, hand: Hand, membered: StubTracker
+) -> None:
+    """Who announces as one that is paused is not named to others who do."""
+    announced: list[str] = []
+
+    async def announce(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        announced.append((await reader.readline()).decode())
+        writer.close()
+
+    server = await asyncio.start_server(announce, ADDRESS, 0)
+    url = f"http://{ADDRESS}:{server.sockets[0].getsockname()[1]}/announce"
+    frontend.extra["/install/torrent"] = lambda body: (200, hand.torrent.to_bytes([url]))
+    async with swarm_rig(frontend, folder, membered) as rig:
+        swarm = rig.feed.torrents
+        assert swarm is not None
+        await until(swarm._feeding.is_known.is_set)
+        await rig.loaded()
+        await until(lambda: announced)
+    server.close()
+    assert "event=started" in announced[0]
 
 
 async def test_nothing_is_asked_for_while_the_prefetch_is_held(
