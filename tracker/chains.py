@@ -33,6 +33,10 @@ _Choose = Callable[[ObjectId, PeerId | None], PeerId | None]
 """Takes an object and a peer that it shall not come from, and returns a parent or WAIT."""
 
 
+def _choose_nobody(thing: ObjectId, avoid: PeerId | None) -> PeerId | None:
+    return WAIT
+
+
 class PeerReplaced(Exception):  # a fact about the asker, which must stop; not a failure
     """A newer start of the same host has taken this one's place."""
 
@@ -414,6 +418,8 @@ class Chains:
         """Give ``member`` the parents for ``things`` that it would get if it asked now; it hears of them at its next
         lookup.
         """
+        if self._must_wait(member, now):
+            return
         choose = self._chooser(member, now)
         for thing in things:
             earlier = self._flow.fetches(member.peer.id)[thing]
@@ -436,7 +442,8 @@ class Chains:
     # --- choosing ---
 
     def _give(self, member: _Member, asks: Sequence[Ask], now: float) -> tuple[PeerId | None, ...]:
-        peer, choose = member.peer.id, self._chooser(member, now)
+        peer = member.peer.id
+        choose = _choose_nobody if self._must_wait(member, now) else self._chooser(member, now)
         fetches, given = self._flow.fetches(peer), []
         for ask in asks:
             if ask.thing in fetches:
@@ -448,15 +455,17 @@ class Chains:
             given.append(parent)
         return tuple(given)
 
+    def _must_wait(self, member: _Member, now: float) -> bool:
+        """Whether those whom ``member`` is to stand behind may still come, or say what they hold."""
+        came = now - member.entered
+        return self._is_settling(now) or (came < self.policy.cohort and self._line.is_at_seam(member.peer.id))
+
     def _chooser(self, member: _Member, now: float) -> _Choose:
         """How ``member``'s parents are chosen now: the nearest one ahead of it that has, fetches or will fetch the
-        object; WAIT; FRONTEND. Who may serve it at all is found out once, so line and standing must not change while
-        it is used.
+        object; FRONTEND. Who may serve it at all is found out once, so line and standing must not change while it is
+        used.
         """
-        peer = member.peer.id
-        if self._is_settling(now) or (now - member.entered < self.policy.cohort and self._line.is_at_seam(peer)):
-            return lambda thing, avoid: WAIT
-        rank = self._standing.rank(peer)
+        peer, rank = member.peer.id, self._standing.rank(member.peer.id)
 
         def serves(other: PeerId) -> bool:
             other_rank = self._standing.rank(other)

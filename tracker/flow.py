@@ -193,13 +193,11 @@ class Flow:
 
     def depends(self, other: PeerId, peer: PeerId, thing: ObjectId) -> bool:
         """Whether ``other`` gets ``thing`` through ``peer``: then it must never become its parent."""
-        return thing in self.fetches(other) and other in self.descendants(peer, thing)
+        return self.has_child(peer, thing) and thing in self.fetches(other) and other in self.descendants(peer, thing)
 
     def descendants(self, peer: PeerId, thing: ObjectId) -> set[PeerId]:
         """Those who get ``thing`` through ``peer``: its children, theirs, and so on."""
         found: set[PeerId] = set()
-        if not self.has_child(peer, thing):
-            return found
         waiting = [peer]
         while waiting:
             served = self._served.get(waiting.pop())

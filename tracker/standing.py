@@ -58,7 +58,6 @@ class Report:
 
 @dataclass(slots=True)
 class _Record:
-    rank: int = HEALTHY
     stingy_accusers: set[str] = field(default_factory=set)
     corrupt_accusers: set[str] = field(default_factory=set)
     corrupt_accused: set[str] = field(default_factory=set)
@@ -73,6 +72,7 @@ class Standing:
     def __init__(self, patience: Patience = Patience()) -> None:
         self.patience = patience
         self._records: dict[PeerId, _Record] = {}
+        self._ranks: dict[PeerId, int] = {}  # of those who are not healthy
         self._silent: set[PeerId] = set()
         self._bans: dict[PeerId, dict[PeerId, float]] = {}
         self._left: dict[tuple[PeerId, PeerId], float] = {}
@@ -81,16 +81,18 @@ class Standing:
         self._decided: list[tuple[float, PeerId, PeerId]] = []
 
     def __repr__(self) -> str:
-        ranked = sum(record.rank != HEALTHY for record in self._records.values())
-        return f"<Standing {len(self._records)} peers, {ranked} ranked, {len(self._edges)} edges in doubt>"
+        return f"<Standing {len(self._records)} peers, {len(self._ranks)} ranked, {len(self._edges)} edges in doubt>"
 
     def enter(self, peer: PeerId, *, known_slow: bool) -> None:
         """Begin to judge ``peer``; one that is known to be slow from earlier installs starts behind the others."""
-        self._records[peer] = _Record(SLOW if known_slow else HEALTHY)
+        self._records[peer] = _Record()
+        if known_slow:
+            self._ranks[peer] = SLOW
 
     def forget(self, peer: PeerId) -> None:
         """Drop every thought of ``peer``."""
         del self._records[peer]
+        self._ranks.pop(peer, None)
         self._silent.discard(peer)
         self._bans.pop(peer, None)
         for bans in self._bans.values():
@@ -104,8 +106,7 @@ class Standing:
 
     def rank(self, peer: PeerId) -> int:
         """Where in a chain ``peer`` belongs."""
-        record = self._records.get(peer)
-        return HEALTHY if record is None else record.rank
+        return self._ranks.get(peer, HEALTHY)
 
     def may_serve(self, parent: PeerId, child: PeerId, now: float) -> bool:
         """Whether ``parent`` is believed to be there and honest, and is not banned for ``child``."""
@@ -124,7 +125,7 @@ class Standing:
 
     def ranked(self) -> list[PeerId]:
         """The peers behind the others."""
-        return [peer for peer, record in self._records.items() if record.rank != HEALTHY]
+        return list(self._ranks)
 
     def is_deciding(self) -> bool:
         """Whether an edge waits for a decision."""
@@ -166,12 +167,12 @@ class Standing:
         record = self._records[parent]
         record.stingy_accusers.add(child_host)
         is_news = (
-            record.rank != SLOW
+            self.rank(parent) != SLOW
             and len(record.stingy_accusers) >= self.ACCUSERS
-            and len(self.ranked()) < self._allowed()
+            and len(self._ranks) < self._allowed()
         )
         if is_news:
-            record.rank = SLOW
+            self._ranks[parent] = SLOW
         return is_news
 
     def sent_garbage(self, child: PeerId, child_host: str, parent: PeerId, parent_host: str) -> bool:
@@ -215,7 +216,7 @@ class Standing:
         in_doubt = {peer for _, *edge in self._decided for peer in edge}
         cleared = [peer for peer in self.ranked() if self.rank(peer) == SUSPECT and peer not in in_doubt]
         for peer in cleared:
-            self._records[peer].rank = HEALTHY
+            del self._ranks[peer]
         judged = self._judge(now)
         return [*((peer, HEALTHY, False) for peer in cleared), *((peer, rank, True) for peer, rank in judged)]
 
@@ -246,7 +247,10 @@ class Standing:
         if len(after) > self._allowed():
             return []
         for peer, rank in changes:
-            self._records[peer].rank = rank
+            if rank == HEALTHY:
+                del self._ranks[peer]
+            else:
+                self._ranks[peer] = rank
         self._decided.append((now, child, parent))
         return changes
 
