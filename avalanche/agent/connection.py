@@ -278,7 +278,8 @@ class Connection(asyncio.BufferedProtocol):
             self._waking.at(min(self._remaining, len(self._sink.buffer()), BODY_BYTES))
 
     def eof_received(self) -> None:
-        if self._sink is not None and self._remaining is None:
+        # The answer may have ended just now, before whoever waits for it could let go of the sink.
+        if self._waiter is not None and self._sink is not None and self._remaining is None:
             try:
                 self._parser.receive_data(b"")
                 self._read_events()

@@ -167,6 +167,24 @@ async def test_a_body_that_drips_for_longer_than_a_silence_may_last_is_read_as_i
         pool.give_back(connection)
 
 
+async def test_an_end_that_comes_with_the_last_byte_brings_nothing_twice() -> None:
+    """TLS of Python 3.13 says both at once; what came with the head is still in the parser then."""
+    server = Server(answer(bytes(100_000)))
+    async with server.running() as pool:
+        connection, _ = await pool.begin(server.address, Request("GET", "/x"))
+
+        class Ends(Collector):
+            def received(self, count: int) -> None:
+                super().received(count)
+                if len(self.data) == 100_000:
+                    asyncio.get_running_loop().call_soon(connection.eof_received)
+
+        sink = Ends(1 << 20)
+        await connection.receive(sink)
+        pool.give_back(connection)
+        assert len(sink.data) == 100_000
+
+
 async def test_an_answer_larger_than_wanted_is_refused() -> None:
     server = Server(answer(bytes(1000)))
     async with server.running() as pool:

@@ -57,6 +57,7 @@ def test_the_agent_that_stays_never_imports_what_renders_and_judges() -> None:
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     roots = {name.partition(".")[0] for name in found.stdout.split()}
     assert not {"xml", "pyexpat", "pykickstart"} & roots
+    assert not {"argparse", "zipfile", "lzma", "bz2"} & roots, "what only other commands and planes need"
     assert "avalanche.profile" not in found.stdout.split()
 
 

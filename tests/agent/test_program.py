@@ -15,6 +15,7 @@ import pytest_asyncio
 from pykickstart.parser import KickstartParser
 from pykickstart.version import makeVersion
 
+from avalanche.agent import program
 from tests.agent.bundle import make_bundle
 from tests.agent.faulty import GENERATION, Certificates, Fault, FaultyFrontend, Generation, installation_of
 from tests.agent.machine import Machine
@@ -294,6 +295,12 @@ async def test_a_pre_that_waits_too_long_says_what_the_agent_did_last(site: Faul
     assert status == 1
     assert "no kickstart after 6 s" in output
     assert "/install/profile: 503: told to fail" in output
+
+
+@pytest.mark.parametrize("words", [[], ["--run"], ["--run", "/x", "--port", "1"], ["--listener", "3"]])
+def test_words_that_no_keeper_says_are_wrong_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["agent", *words]) == 2
+    assert capsys.readouterr().err.startswith("usage: agent.pyz agent --run RUN")
 
 
 async def test_wrong_settings_are_named(site: FaultyFrontend, machine: Machine) -> None:
