@@ -36,6 +36,7 @@ class Leaves:
                 try:
                     file.write(leaves)
                     file.close()
+                    Path(file.name).chmod(0o444)  # whoever imports, the frontend reads it
                     Path(file.name).replace(path)
                 except OSError:
                     Path(file.name).unlink()

@@ -105,7 +105,7 @@ class Pieces:
         if not pieces:
             return _response(head)
         left = list(pieces)
-        handout.halt(host, left, now)
+        handout.halt(host, left, asyncio.get_running_loop().time())
         try:
             async with self._gate.stream(client(request)) as passage:
                 data = await asyncio.to_thread(served.read, pieces)

@@ -42,6 +42,7 @@ def test_leaves_that_are_gone_or_damaged_are_made_anew_and_kept(tmp_path: Path, 
         lambda path: path.write_bytes(b""),
     ):
         for path in files:
+            path.chmod(0o644)
             damage(path)
         assert store.leaves.of(entry, store.path(entry.sha256)) == right
         assert store.leaves.of(entry, tmp_path / "nowhere") == right
