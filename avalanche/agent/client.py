@@ -35,7 +35,6 @@ SETTINGS: dict[str, Any] = {
     "connections_limit": 50,
     "listen_queue_size": 128,
     "close_redundant_connections": False,
-    "send_redundant_have": False,
     "unchoke_slots_limit": 8,
     "unchoke_interval": 2,
     "optimistic_unchoke_interval": 6,
