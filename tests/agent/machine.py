@@ -67,7 +67,7 @@ class Machine:
         """Is it there, and not a zombie? (Nobody may reap it where the tests are process 1's children.)"""
         try:
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # it may end between opening and reading
             return False
 
     @staticmethod
