@@ -18,6 +18,8 @@ FRAME = 65536
 """Bytes of an object in one DATA frame: what is sent for one request before another one may come in between."""
 BUFFER = 65536
 """Bytes that wait in this process for one child, at most, beside one frame."""
+CROWDED = 4 * BUFFER
+"""With so much waiting, refusals and heartbeats do not join."""
 SOCKET_BUFFER = 131072
 """Little that is stuck in the kernel when the child moves on, and a backlog that can be seen."""
 BEAT_SECONDS = 0.3
@@ -132,7 +134,7 @@ class Child(asyncio.Protocol):
         for request in list(self._open.values()):
             if request.sent % PIECE == 0 or request.ready <= 0:
                 self._refuse(request, frames.LEAVING)
-        return bool(self._open) or (self._transport is not None and self._transport.get_write_buffer_size() > 0)
+        return bool(self._open) or self._waiting > 0
 
     # --- what the transport calls ---
 
@@ -158,7 +160,6 @@ class Child(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._is_paused = False
         self._listen()
-        self._pump()
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -167,7 +168,7 @@ class Child(asyncio.Protocol):
     # --- requests ---
 
     def _listen(self) -> None:
-        """Read what the child says, and more of it unless it says too much."""
+        """Read what the child says, and more of it unless it says too much; send what it asks for."""
         try:
             self._read()
         except ValueError:
@@ -178,11 +179,18 @@ class Child(asyncio.Protocol):
             self._transport.resume_reading()
         else:
             self._transport.pause_reading()
+        self._pump()
 
     @property
     def _may_speak(self) -> bool:
+        """May it say more? Even while there is much for it to take: it may take back what it asked for."""
         # Who takes nothing asks for nothing more: refusals need room, too.
-        return not self._is_paused and self._frames < FRAMES
+        return self._frames < FRAMES and self._waiting < CROWDED
+
+    @property
+    def _waiting(self) -> int:
+        """Bytes that this process holds for the child."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def _read(self) -> None:
         view, used = memoryview(bytes(self._data)), 0
@@ -197,7 +205,6 @@ class Child(asyncio.Protocol):
             self._take(head, view[used:end])
             used = end
         del self._data[:used]
-        self._pump()
 
     def _take(self, head: frames.Head, frame: memoryview) -> None:
         if head.kind == frames.GET:
@@ -351,12 +358,12 @@ class Child(asyncio.Protocol):
         self._timer = self._loop.call_later(BEAT_SECONDS, self._beat)
         self._frames = 0
         self._listen()
-        now, waiting = self._loop.time(), self._transport.get_write_buffer_size()
+        now, waiting = self._loop.time(), self._waiting
         if not waiting or self._written - waiting != self._taken:
             self._moved, self._taken = now, self._written - waiting
         if now - self._moved > STUCK_SECONDS or (not self._open and now - self._used > IDLE_SECONDS):
             self.close()
-        elif self._open and waiting < 4 * BUFFER:
+        elif self._open and waiting < CROWDED:
             backlog = waiting + sum(max(request.ready, 0) for request in self._open.values())
             held = [(request.id, request.item.checked) for request in self._open.values()]
             sharing = self._sharing

@@ -68,9 +68,9 @@ class Wire(asyncio.Transport):
                 self._is_paused = True
                 self._protocol.pause_writing()
 
-    def take(self) -> None:
-        """The other end reads everything."""
-        self.is_stuck, self._waiting = False, 0
+    def take(self, *, is_all: bool = True) -> None:
+        """The other end reads everything that waits, and all that comes then, too."""
+        self.is_stuck, self._waiting = not is_all, 0
         if self._is_paused:
             self._is_paused = False
             self._protocol.resume_writing()

@@ -336,6 +336,46 @@ async def test_a_parent_reads_a_bounded_number_of_frames_between_two_heartbeats(
     await end.close()
 
 
+async def test_a_child_is_heard_however_much_waits_for_it(folder: Path) -> None:
+    end = ParentEnd(folder, {"a": BIG, "b": BIG[::-1]})
+    for place in range(2):
+        end.arrive(place, len(BIG))
+    wire = end.connect()
+    wire.is_stuck = True
+    first, second = (item.entry.sha256 for item in end.items)
+    child = end.children[0]
+    child.data_received(frames.get(1, first, 0) + frames.get(2, second, 0))
+    for _ in range(3):
+        # It takes less than there is: a child far behind its parent, which may be given another one at any time.
+        wire.take(is_all=False)
+        assert (child._is_paused, wire.is_reading) == (True, True)
+    child.data_received(frames.bare(frames.CANCEL, 1))
+    before = len(wire.written)
+    wire.take()
+    sent = [head.id for head, _ in split(bytes(wire.written[before:])) if head.kind == frames.DATA]
+    assert set(sent) == {2}
+    await end.close()
+
+
+async def test_a_child_that_takes_nothing_is_not_heard_without_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "FRAMES", 1 << 30)
+    end = ParentEnd(folder, {"a": BIG})
+    end.arrive(0, len(BIG))
+    wire = end.connect()
+    wire.is_stuck = True
+    child = end.children[0]
+    child.data_received(frames.get(1, end.items[0].entry.sha256, 0))
+    bogus = bytes(32).hex()
+    child.data_received(b"".join(frames.get(id, bogus, 0) for id in range(2, 20_000)))
+    assert not wire.is_reading
+    assert wire.get_write_buffer_size() <= children.CROWDED + 100
+    wire.take()
+    assert (bytes(child._data), wire.is_reading) == (b"", True)
+    await end.close()
+
+
 async def test_what_a_child_asks_for_again_and_again_is_remembered_once(folder: Path) -> None:
     end = ParentEnd(folder, {"a": BIG})
     end.arrive(0, len(BIG))
