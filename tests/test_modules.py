@@ -109,7 +109,7 @@ def default(stream: str, modified: str = "") -> bytes:
 def test_of_two_defaults_the_later_one_holds_and_none_of_two_that_are_as_old(
     documents: list[bytes], stream: str | None
 ) -> None:
-    assert (parse_modules(joined(documents), file="x").defaults or {}).get("m") == stream
+    assert parse_modules(joined(documents), file="x").defaults.get("m") == stream
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,6 @@ def test_what_is_no_module_is_one_line(document: bytes, why: str) -> None:
 @given(st.one_of(st.binary(max_size=200), st.text(alphabet="abdocumentl:-[]{}&*!\n '0", max_size=80).map(str.encode)))
 def test_any_bytes_are_modules_or_a_repository_error(data: bytes) -> None:
     try:
-        parse_modules(data, file="m").shown()
+        parse_modules(data, file="m").shown({}, ())
     except RepositoryError as error:
         assert "\n" not in str(error)
