@@ -9,7 +9,7 @@ modulemd version 1 and 2, modulemd-defaults 1 (their specification: libmodulemd'
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -273,9 +273,21 @@ def _texts(streams: Any) -> tuple[str, ...]:
     return tuple(map(str, streams)) if isinstance(streams, list) else (str(streams),) if streams else ()
 
 
-def joined(documents: Iterable[bytes]) -> bytes:
-    """Put the documents of several repositories into one file; one file alone stays as it is, byte for byte."""
-    files = list(documents)
-    if len(files) == 1:
-        return files[0]
-    return b"".join((data if data.startswith(b"---") else b"---\n" + data).rstrip(b"\n") + b"\n" for data in files)
+def joined_modules(documents: Sequence[tuple[bytes, str]]) -> bytes:
+    """Put the documents of several repositories into one file.
+
+    Args:
+        documents: each with its file's name for error messages. One alone stays as it is, byte for byte.
+
+    Raises:
+        RepositoryError: as ``parse_modules``, of a file or of all together.
+    """
+    for data, file in documents:
+        parse_modules(data, file=file)
+    if len(documents) == 1:
+        return documents[0][0]
+    parts = [data if data.startswith(b"---") else b"---\n" + data for data, _ in documents]
+    whole = b"".join(part.rstrip(b"\n") + b"\n" for part in parts)
+    # What is right alone may be wrong among others: its encoding, or the size of all.
+    parse_modules(whole, file=" + ".join(file for _, file in documents))
+    return whole
