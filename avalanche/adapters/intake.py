@@ -228,14 +228,12 @@ def _checked_path(path: str, source: Path) -> str:
 
 def _read_comps(folder: Path, comps: Path | None) -> bytes | None:
     if comps is None:
-        data = find_comps(folder)
-    else:
-        try:
-            data = comps.read_bytes()
-        except OSError as error:
-            raise RepositoryError(f"{comps}: {error.strerror}") from error
-    if data is not None:
-        parse_comps(data, file=str(comps or folder / "repodata" / "comps.xml"))
+        return find_comps(folder)
+    try:
+        data = comps.read_bytes()
+    except OSError as error:
+        raise RepositoryError(f"{comps}: {error.strerror}") from error
+    parse_comps(data, file=str(comps))
     return data
 
 

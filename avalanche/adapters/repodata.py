@@ -68,7 +68,7 @@ def find_comps(folder: Path) -> bytes | None:
     of the repositories below, put together (a disc of EL has ``BaseOS`` and ``AppStream``), else None.
 
     Raises:
-        RepositoryError: its repository data cannot be read.
+        RepositoryError: its repository data cannot be read, or a file of groups holds something else.
     """
     found = _found(folder, "group", "comps.xml")
     return joined_comps([(data, str(file)) for file, data in found]) if found else None
