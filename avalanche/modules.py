@@ -9,8 +9,8 @@ modulemd version 1 and 2, modulemd-defaults 1 (their specification: libmodulemd'
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -28,9 +28,6 @@ _MAX_DEPTH = 32
 _ARCHITECTURES = ("x86_64", "noarch")
 # Texts stay texts: stream 1.10 is not 1.1. libyaml's parser is ten times as fast, where PyYAML was built with it.
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-
-
-NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +70,9 @@ class Modules:
     """All builds of all streams, and each module's default stream."""
 
     builds: tuple[Build, ...] = ()
-    defaults: Mapping[str, str] | None = None
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
-    def shown(self, enabled: Mapping[str, str] = NONE, disabled: Collection[str] = ()) -> tuple[Build, ...]:
+    def shown(self, enabled: Mapping[str, str], disabled: Collection[str]) -> tuple[Build, ...]:
         """The builds whose packages dnf shows: those of each enabled stream or else default one, and of what its newest
         one needs; none, where something it needs is not there.
 
@@ -83,7 +80,7 @@ class Modules:
             enabled: streams by module, in place of the defaults.
             disabled: modules that shall have none.
         """
-        chosen = {module: name for module, name in (self.defaults or {}).items() if module not in disabled}
+        chosen = {module: name for module, name in self.defaults.items() if module not in disabled}
         chosen |= enabled
         while True:
             found = [self._build(module, stream, chosen) for module, stream in chosen.items()]
@@ -219,12 +216,10 @@ def _documents(data: bytes, file: str) -> Iterator[Any]:
             value = open_ones.pop()
             if isinstance(event, yaml.MappingEndEvent):
                 value = dict(zip(value[::2], value[1::2], strict=True))
-        elif isinstance(event, yaml.AliasEvent) or len(open_ones) == _MAX_DEPTH:
-            what = (
-                "nested too deeply" if open_ones and len(open_ones) == _MAX_DEPTH else "references (*name) are not read"
-            )
-            line = event.start_mark.line + 1 if event.start_mark is not None else 1
-            raise RepositoryError(f"{file}:{line}: {what}")
+        elif isinstance(event, yaml.AliasEvent):
+            raise _refusal(event, "references (*name) are not read", file)
+        elif len(open_ones) == _MAX_DEPTH:
+            raise _refusal(event, "nested too deeply", file)
         else:
             if isinstance(event, yaml.CollectionStartEvent):
                 open_ones.append([])
@@ -233,6 +228,11 @@ def _documents(data: bytes, file: str) -> Iterator[Any]:
             yield value
         else:
             open_ones[-1].append(value)
+
+
+def _refusal(event: yaml.Event, what: str, file: str) -> RepositoryError:
+    line = event.start_mark.line + 1 if event.start_mark is not None else 1
+    return RepositoryError(f"{file}:{line}: {what}")
 
 
 def _take(document: Any, builds: list[Build], defaults: dict[str, tuple[int, str | None]]) -> None:
@@ -273,9 +273,21 @@ def _texts(streams: Any) -> tuple[str, ...]:
     return tuple(map(str, streams)) if isinstance(streams, list) else (str(streams),) if streams else ()
 
 
-def joined(documents: Iterable[bytes]) -> bytes:
-    """Put the documents of several repositories into one file; one file alone stays as it is, byte for byte."""
-    files = list(documents)
-    if len(files) == 1:
-        return files[0]
-    return b"".join((data if data.startswith(b"---") else b"---\n" + data).rstrip(b"\n") + b"\n" for data in files)
+def joined_modules(documents: Sequence[tuple[bytes, str]]) -> bytes:
+    """Put the documents of several repositories into one file.
+
+    Args:
+        documents: each with its file's name for error messages. One alone stays as it is, byte for byte.
+
+    Raises:
+        RepositoryError: as ``parse_modules``, of a file or of all together.
+    """
+    for data, file in documents:
+        parse_modules(data, file=file)
+    if len(documents) == 1:
+        return documents[0][0]
+    parts = [data if data.startswith(b"---") else b"---\n" + data for data, _ in documents]
+    whole = b"".join(part.rstrip(b"\n") + b"\n" for part in parts)
+    # What is right alone may be wrong among others: its encoding, or the size of all.
+    parse_modules(whole, file=" + ".join(file for _, file in documents))
+    return whole

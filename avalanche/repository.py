@@ -129,8 +129,10 @@ def joined_comps(documents: Sequence[tuple[bytes, str]]) -> bytes:
         documents: each with its file's name for error messages. One alone stays as it is, byte for byte.
 
     Raises:
-        RepositoryError: as ``parse_comps``.
+        RepositoryError: as ``parse_comps``, of a file or of all together.
     """
+    for data, file in documents:
+        parse_comps(data, file=file)
     if len(documents) == 1:
         return documents[0][0]
     whole = etree.Element("comps")
@@ -149,7 +151,9 @@ def joined_comps(documents: Sequence[tuple[bytes, str]]) -> bytes:
                     first.append(more)
                 elif members is not None and more is not None:
                     members.extend(list(more))
-    return etree.tostring(whole, xml_declaration=True, encoding="UTF-8")
+    joined = etree.tostring(whole, xml_declaration=True, encoding="UTF-8")
+    parse_comps(joined, file=" + ".join(file for _, file in documents))  # together they may be too large
+    return joined
 
 
 def _members(group: etree._Element, file: str) -> Iterator[Member]:

@@ -133,16 +133,14 @@ class Torrent:
 
     @cached_property
     def _layers(self) -> dict[bytes, Encodable]:
-        found: dict[bytes, Encodable] = {}
-        for entry in self.entries:
-            if entry.size > self.piece_length:
-                known = self.piece_length == PIECE
-                found[bytes.fromhex(entry.root)] = (
-                    bytes.fromhex("".join(entry.pieces))
-                    if known
-                    else layer(self._leaves[entry.sha256], self.piece_length)
-                )
-        return found
+        large = (entry for entry in self.entries if entry.size > self.piece_length)
+        return {bytes.fromhex(entry.root): self._layer(entry) for entry in large}
+
+    def _layer(self, entry: Entry) -> bytes:
+        """The hashes of an object's pieces; those of the manifest's pieces stand in the manifest."""
+        if self.piece_length == PIECE:
+            return bytes.fromhex("".join(entry.pieces))
+        return layer(self._leaves[entry.sha256], self.piece_length)
 
     def to_bytes(self, announce: Sequence[str] = ()) -> bytes:
         """Write the ``.torrent`` file for who announces to these addresses, the first one first."""

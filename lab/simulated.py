@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from avalanche.manifest import PIECE
-from tracker.chains import Policy
 from tracker.flow import ObjectId, PeerId
 from tracker.lookup import Ask, Blame, Peer
+from tracker.policy import Policy
 from tracker.standing import Report
 
 

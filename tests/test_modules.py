@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from avalanche.document import Reference, Text
 from avalanche.errors import RepositoryError, Unsatisfiable
-from avalanche.modules import Build, joined, parse_modules, requested_modules
+from avalanche.modules import Build, joined_modules, parse_modules, requested_modules
 from avalanche.profile import Command, Profile
 from avalanche.sections import NodeName
 
@@ -109,7 +109,24 @@ def default(stream: str, modified: str = "") -> bytes:
 def test_of_two_defaults_the_later_one_holds_and_none_of_two_that_are_as_old(
     documents: list[bytes], stream: str | None
 ) -> None:
-    assert (parse_modules(joined(documents), file="x").defaults or {}).get("m") == stream
+    whole = joined_modules([(document, "x") for document in documents])
+    assert parse_modules(whole, file="x").defaults.get("m") == stream
+
+
+@pytest.mark.parametrize(
+    ("second", "why"),
+    [
+        (b"just a text", "^b: document 1 is no module"),
+        (b"document: modulemd\ndata: [", r"^b:\d: not YAML"),
+        (DOCUMENTS.decode().encode("utf-16"), r"^a \+ b: not YAML"),
+        (DOCUMENTS.decode().encode("utf-8-sig"), r"^a \+ b: document 6 is no module"),
+    ],
+)
+def test_of_several_files_the_one_that_is_wrong_is_named_or_all_that_cannot_stand_together(
+    second: bytes, why: str
+) -> None:
+    with pytest.raises(RepositoryError, match=why):
+        joined_modules([(DOCUMENTS, "a"), (second, "b")])
 
 
 @pytest.mark.parametrize(
@@ -135,6 +152,6 @@ def test_what_is_no_module_is_one_line(document: bytes, why: str) -> None:
 @given(st.one_of(st.binary(max_size=200), st.text(alphabet="abdocumentl:-[]{}&*!\n '0", max_size=80).map(str.encode)))
 def test_any_bytes_are_modules_or_a_repository_error(data: bytes) -> None:
     try:
-        parse_modules(data, file="m").shown()
+        parse_modules(data, file="m").shown({}, ())
     except RepositoryError as error:
         assert "\n" not in str(error)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avalanche.errors import RepositoryError
-from avalanche.repository import Comps, Group, Member, parse_comps
+from avalanche.repository import MAXIMUM_COMPS, Comps, Group, Member, joined_comps, parse_comps
 
 DOCUMENT = b"""<?xml version="1.0"?>
 <!DOCTYPE comps PUBLIC "-//Red Hat, Inc.//DTD Comps info//EN" "comps.dtd">
@@ -86,6 +86,16 @@ def test_an_environment_brings_its_mandatory_groups(comps: Comps) -> None:
 def test_a_document_that_is_no_comps_is_refused_with_its_line(document: bytes, complaint: str) -> None:
     with pytest.raises(RepositoryError, match=complaint.replace(".", r"\.")):
         parse_comps(document, file="c.xml")
+
+
+def test_what_is_too_large_together_is_refused_though_each_file_can_be_read() -> None:
+    text = b"<description>" + b"x" * (MAXIMUM_COMPS // 4) + b"</description>"
+    document = b"<comps><group><id>%s</id><name>n</name>" + 2 * text + b"</group></comps>"
+    files = [(document.replace(b"%s", name.encode()), f"{name}.xml") for name in "ab"]
+    for data, file in files:
+        parse_comps(data, file=file)
+    with pytest.raises(RepositoryError, match=r"^a\.xml \+ b\.xml: \d+ bytes, more than"):
+        joined_comps(files)
 
 
 def test_entities_are_not_resolved() -> None:

@@ -152,7 +152,7 @@ class _World:
         known = {build.name for build in self.modules.builds}
         enabled: dict[str, str] = {}
         for request in requests:
-            stream = request.stream or (self.modules.defaults or {}).get(request.module)
+            stream = request.stream or self.modules.defaults.get(request.module)
             if request.disable:
                 continue
             if stream is None or f"{request.module}:{stream}" not in known:

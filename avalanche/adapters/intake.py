@@ -25,7 +25,6 @@ from avalanche.adapters.signing import Keyring, SigningKey
 from avalanche.adapters.store import Store, free_bytes, sync_directory
 from avalanche.errors import ConfigError, ProtocolError, RepositoryError, StoreFull
 from avalanche.manifest import Entry, Identity, Manifest, check_path, parse_manifest
-from avalanche.modules import parse_modules
 from avalanche.repository import parse_comps
 
 Progress = Callable[[str, int, int], None]
@@ -86,7 +85,7 @@ class Intake:
             RepositoryError, StoreFull: as `Distributions.import_folder`.
         """
         sources = _scan(folder)
-        groups, modules = _read_comps(folder, comps), _read_modules(folder)
+        groups, modules = _read_comps(folder, comps), find_modules(folder)
         self._store.require_room(list(sources.values()))
         items = self._copy(sources)
         self._refuse_unsigned(items, allow_unsigned)
@@ -229,21 +228,12 @@ def _checked_path(path: str, source: Path) -> str:
 
 def _read_comps(folder: Path, comps: Path | None) -> bytes | None:
     if comps is None:
-        data = find_comps(folder)
-    else:
-        try:
-            data = comps.read_bytes()
-        except OSError as error:
-            raise RepositoryError(f"{comps}: {error.strerror}") from error
-    if data is not None:
-        parse_comps(data, file=str(comps or folder / "repodata" / "comps.xml"))
-    return data
-
-
-def _read_modules(folder: Path) -> bytes | None:
-    data = find_modules(folder)
-    if data is not None:
-        parse_modules(data, file=str(folder / "modules.yaml"))
+        return find_comps(folder)
+    try:
+        data = comps.read_bytes()
+    except OSError as error:
+        raise RepositoryError(f"{comps}: {error.strerror}") from error
+    parse_comps(data, file=str(comps))
     return data
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import createrepo_c
 
 from avalanche.errors import RepositoryError
-from avalanche.modules import joined as joined_modules
+from avalanche.modules import joined_modules
 from avalanche.repository import joined_comps
 
 FORMAT = f"1 createrepo_c {createrepo_c.VERSION}"
@@ -68,7 +68,7 @@ def find_comps(folder: Path) -> bytes | None:
     of the repositories below, put together (a disc of EL has ``BaseOS`` and ``AppStream``), else None.
 
     Raises:
-        RepositoryError: its repository data cannot be read.
+        RepositoryError: its repository data cannot be read, or a file of groups holds something else.
     """
     found = _found(folder, "group", "comps.xml")
     return joined_comps([(data, str(file)) for file, data in found]) if found else None
@@ -78,10 +78,10 @@ def find_modules(folder: Path) -> bytes | None:
     """The modules a folder of packages comes with, as ``find_comps`` finds groups; its own file is ``modules.yaml``.
 
     Raises:
-        RepositoryError: its repository data cannot be read.
+        RepositoryError: its repository data cannot be read, or a file of modules holds something else.
     """
     found = _found(folder, "modules", "modules.yaml")
-    return joined_modules(data for _, data in found) if found else None
+    return joined_modules([(data, str(file)) for file, data in found]) if found else None
 
 
 def _found(folder: Path, kind: str, plain: str) -> list[tuple[Path, bytes]]:

@@ -45,17 +45,22 @@ class BenchFailed(AvalancheError):
     """Something could not be measured; the message holds a line per cell."""
 
 
-def figure_cells(var: Path, cache: Cache) -> dict[str, Callable[[], Figures]]:
-    """The cells that are not data planes: profiles, service files, a host with a real dnf, the simulator."""
+def figure_cells(environment: Mapping[str, str], var: Path, cache: Cache) -> dict[str, Callable[[], Figures]]:
+    """The cells that are not data planes: profiles, service files, a host with a real dnf, the simulator.
+
+    Raises:
+        ConfigError: ``GROWTH`` is no number of hosts.
+    """
     from lab.bench.compile import run_compile
     from lab.bench.firstbyte import run_firstbyte
-    from lab.bench.growth import run_growth
+    from lab.bench.growth import run_growth, up_to
     from lab.bench.inventory import run_inventory
     from lab.bench.profiles import run_profiles
     from lab.bench.reports import run_reports
     from lab.bench.stage2 import run_stage2
     from lab.bench.tracker import run_tracker
 
+    hosts = up_to(environment.get("GROWTH", ""))
     return {
         "compile": run_compile,
         "stage2": lambda: run_stage2(cache),
@@ -65,7 +70,7 @@ def figure_cells(var: Path, cache: Cache) -> dict[str, Callable[[], Figures]]:
         "dnf": lambda: _run_dnf(var, cache),
         "firstbyte": lambda: run_firstbyte(cache),
         "tracker": run_tracker,
-        "growth": run_growth,
+        "growth": lambda: run_growth(hosts),
     }
 
 
@@ -88,7 +93,7 @@ def run_bench(environment: Mapping[str, str], var: Path, cache: Cache) -> None:
         ConfigError: there is no such cell, or something is missing on this machine.
         BenchFailed: at the end, when a cell could not be measured.
     """
-    figures = figure_cells(var, cache)
+    figures = figure_cells(environment, var, cache)
     names = chosen(environment.get("BENCH") or "", tuple(figures))
     is_quick = environment.get("BENCH") == QUICK
     cells = {

@@ -4,12 +4,12 @@ decisions on a virtual clock.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from avalanche.errors import AvalancheError, ConfigError
 from avalanche.manifest import BLOCK
 from lab.progress import say
 from lab.simulated import World, package_sizes
@@ -57,23 +57,48 @@ class Timed(Chains):
         return answer
 
 
-def run_growth() -> dict[str, Any]:
-    """Simulate, print, and return the figures. ``GROWTH`` bounds the hosts."""
-    most = int(os.environ.get("GROWTH") or HOSTS[-1])
+def run_growth(hosts: Sequence[int] = HOSTS) -> dict[str, Any]:
+    """Simulate worlds of so many hosts each, print, and return the figures.
+
+    Raises:
+        AvalancheError: as ``measure``.
+    """
     worlds = []
     for family in FAMILIES:
-        rows = [_row(family, hosts) for hosts in HOSTS if hosts <= most]
+        rows = [measure(family, each) for each in hosts]
         limit = sum(OBJECTS) / family.world(1).rate
         worlds.append({"name": family.name, "about": family.about, "limit_seconds": round(limit, 3), "rows": rows})
     return {"worlds": worlds}
 
 
-def _row(family: Family, hosts: int) -> dict[str, Any]:
+def up_to(most: str) -> tuple[int, ...]:
+    """Those of ``HOSTS`` that are not more than ``GROWTH`` says; all, if it says nothing.
+
+    Raises:
+        ConfigError: there are none, or it is no number.
+    """
+    if not most:
+        return HOSTS
+    found = tuple(hosts for hosts in HOSTS if most.isdecimal() and hosts <= int(most))
+    if not found:
+        raise ConfigError(f"GROWTH={most}: the most hosts to simulate, a whole number from {HOSTS[0]} to {HOSTS[-1]}")
+    return found
+
+
+def measure(family: Family, hosts: int) -> dict[str, Any]:
+    """Simulate one world; return a row of figures.
+
+    Raises:
+        AvalancheError: not every host got everything.
+    """
     simulation = Simulation(family.world(hosts), seed=1, make_chains=Timed)
     began = time.process_time()
     outcome = simulation.run()
     took = time.process_time() - began
-    seconds = _slowest(list(outcome.seconds.values()))
+    finished = [value for value in outcome.seconds.values() if value is not None]
+    if len(finished) < hosts:
+        raise AvalancheError(f"{family.name}, {hosts} hosts: {hosts - len(finished)} of them did not get everything")
+    seconds = max(finished)
     chains = simulation.chains
     assert isinstance(chains, Timed)
     row = {
@@ -83,7 +108,7 @@ def _row(family: Family, hosts: int) -> dict[str, Any]:
         "most_copies": round(max(outcome.copies.values()), 3),
         "lookups": outcome.lookups,
         "lookups_per_second": round(outcome.lookups / seconds, 1),
-        "tracker_seconds": round(chains.seconds, 3),
+        "tracker_seconds": round(chains.seconds, 6),  # a logarithmic axis has no 0
         "took_seconds": round(took, 1),
     }
     say(
@@ -91,7 +116,3 @@ def _row(family: Family, hosts: int) -> dict[str, Any]:
         f"simulated in {took:.0f} s"
     )
     return row
-
-
-def _slowest(seconds: Sequence[float | None]) -> float:
-    return max(float("inf") if value is None else value for value in seconds)

@@ -151,6 +151,30 @@ def test_a_disc_s_repositories_are_put_together(tmp_path: Path) -> None:
     assert [group.id for group in parse_comps(find_comps(tmp_path) or b"", file="x").groups] == ["mine"]
 
 
+def test_groups_that_are_broken_are_named_by_the_file_they_stand_in(tmp_path: Path) -> None:
+    repository(tmp_path / "BaseOS", GROUP.format(id="core", members=""))
+    broken = repository(tmp_path / "AppStream", "<comps>\n<group><name>x</name></group></comps>")
+    for folder in (tmp_path, broken):
+        with pytest.raises(RepositoryError) as caught:
+            find_comps(folder)
+        assert str(caught.value) == f"{places(broken)['group']}:2: <group> has no <id>"
+    (tmp_path / "comps.xml").write_text("\n<comps>")  # the folder's own file is all there is
+    with pytest.raises(RepositoryError, match=rf"^{tmp_path}/comps\.xml:2: not well-formed"):
+        find_comps(tmp_path)
+
+
+def test_modules_that_are_broken_are_named_by_the_file_they_stand_in(tmp_path: Path) -> None:
+    repository(tmp_path / "BaseOS", modules=STREAM.format(name="node"))
+    broken = repository(tmp_path / "AppStream", modules=STREAM.format(name="php") + "}")
+    for folder in (tmp_path, broken):
+        with pytest.raises(RepositoryError) as caught:
+            find_modules(folder)
+        assert str(caught.value).startswith(f"{places(broken)['modules']}:4: not YAML")
+    (tmp_path / "modules.yaml").write_text("\n[")  # the folder's own file is all there is
+    with pytest.raises(RepositoryError, match=rf"^{tmp_path}/modules\.yaml:\d: not YAML"):
+        find_modules(tmp_path)
+
+
 def test_a_chunked_twin_is_passed_over_and_refused_where_it_stands_alone(tmp_path: Path) -> None:
     folder = repository(tmp_path / "one", GROUP.format(id="core", members=""), STREAM.format(name="node"))
     repomd = folder / "repodata" / "repomd.xml"

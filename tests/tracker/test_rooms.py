@@ -17,6 +17,7 @@ PURE = {
     "lookup",
     "messages",
     "pace",
+    "policy",
     "progress",
     "standing",
     "starvation",

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.bench.driver import begin, collect, keep
+from avalanche.errors import ConfigError
+from lab.bench.driver import begin, collect, keep, run_bench
+from lab.cache import Cache
 from tests.lab.bench.documents import cell_document
 
 
@@ -46,3 +48,11 @@ def test_targets_are_judged_by_cells_as_they_are_defined(tmp_path: Path) -> None
     document = collect(tmp_path)
     assert "met" in {row["state"] for row in document["targets"]}
     assert json.loads((tmp_path / "result.json").read_text()) == document
+
+
+def test_a_bound_of_the_growth_that_is_none_is_refused_before_anything_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    kept = put(tmp_path / "bench", "growth", {"figures": {}})
+    with pytest.raises(ConfigError, match=r"^GROWTH=all: "):
+        run_bench({"BENCH": "growth", "GROWTH": "all"}, tmp_path, Cache(tmp_path / "cache"))
+    assert kept.exists() and not (tmp_path / "bench/unfinished.json").exists()
