@@ -298,7 +298,7 @@ class Chains:
         quiet = patience.quiet if self._standing.rank(member.peer.id) == HEALTHY else patience.quiet_suspect
         return (
             member.state == "fetching"
-            and now - member.entered >= quiet
+            and now - member.entered >= patience.start
             and now - member.moved >= quiet
             and parent in self._members
             and now - self._members[parent].moved >= patience.quiet

@@ -25,7 +25,9 @@ class Patience:
         ban: how long a child is kept from a parent it called dead or refusing.
         ban_withheld: the same for a parent that kept bytes back: longer than it takes to find out several of them.
         evidence: how long a slow edge waits for the other edges that show which of its ends is to blame.
-        quiet: no slow edge counts so soon after the child's start or move; nor does another decision follow so soon.
+        quiet: no slow edge counts so soon after a move of either end; nor does another decision follow so soon.
+        start: no slow edge counts so soon after the child's start. It is shorter: while everybody begins, an edge that
+            is slow stands out, and a second lost then is the largest share of a small install.
         quiet_suspect: the same for a child in doubt: which end of its edge was slow shows at its new parent.
         memory: how long an edge counts as evidence, and a decision may be taken back.
         share: at most so many of the peers are ranked behind the others.
@@ -35,6 +37,7 @@ class Patience:
     ban_withheld: float = 60.0
     evidence: float = 0.4
     quiet: float = 3.0
+    start: float = 1.5
     quiet_suspect: float = 1.0
     memory: float = 6.0
     share: float = 1 / 3

@@ -301,11 +301,28 @@ def test_a_slow_edge_puts_its_ends_behind_the_others(cluster: Cluster) -> None:
     assert {name: cluster.moved[name] for name in "edc"} == {"e": {"x": "b"}, "d": {"x": "h"}, "c": {"x": "d"}}
 
 
-def test_complaints_about_pace_mean_nothing_right_after_the_start(cluster: Cluster) -> None:
+@pytest.mark.parametrize(("seconds", "found"), [(0.0, set()), (1.0, set()), (2.0, {"c", "d"})])
+def test_complaints_about_pace_mean_nothing_right_after_the_start(
+    cluster: Cluster, seconds: float, found: set[str]
+) -> None:
     cluster.join(*"abcdefgh")
     for name in "abcdefgh":
         cluster.ask(name)
+    cluster.wait(seconds, *"abcdefgh")
     cluster.blame("d", "c", "slow")
+    cluster.wait(2.0, *"abcdefgh")
+    assert {report.host for report in cluster.chains.reports()} == found
+
+
+def test_complaints_about_pace_mean_nothing_right_after_a_move(cluster: Cluster) -> None:
+    cluster.join(*"abcdefgh")
+    for name in "abcdefgh":
+        cluster.ask(name)
+    cluster.wait(3.5, *"abcdefgh")
+    cluster.blame("d", "c", "stalled")
+    cluster.wait(2.0, *"abcdefgh")
+    cluster.chains.reports()
+    cluster.blame("d", "b", "slow")
     cluster.wait(2.0, *"abcdefgh")
     assert cluster.chains.reports() == []
 
