@@ -28,7 +28,8 @@ from avalanche.adapters.leaves import Leaves
 from avalanche.agent.cache import Cache
 from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.connection import Address, Pool
-from avalanche.agent.downloader import Downloader, Figures
+from avalanche.agent.downloader import Downloader
+from avalanche.agent.figures import Figures
 from avalanche.agent.settings import Settings
 from avalanche.agent.source import Frontends
 from avalanche.agent.torrents import Torrents

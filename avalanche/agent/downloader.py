@@ -16,8 +16,8 @@ from typing import Callable, Optional
 
 from avalanche.agent.cache import Cache, Leftover, Slot
 from avalanche.agent.events import Events
+from avalanche.agent.figures import Figures
 from avalanche.agent.item import Item, State
-from avalanche.agent.meter import Meter
 from avalanche.agent.source import Load, Route, Source
 from avalanche.agent.transfer import DiskFull, Rooms, Transfer
 from avalanche.agent.trouble import Delay, Trouble, jittered_delay
@@ -41,30 +41,6 @@ PASSED_OVER = 64
 """So many objects of the closure in a row may wait for sources that are busy before the search for others ends."""
 
 log = logging.getLogger(__name__)
-
-
-class Figures:
-    """What a host has fetched so far. Bytes are counted as they come, good or bad; ``verified`` ones are good."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.packages = 0
-        self.verified = 0
-        self.bytes_from_frontend = 0
-        self.bytes_from_peers = 0
-        self.ingress = Meter(clock)
-
-    def __repr__(self) -> str:
-        return f"<Figures {self.packages} packages, {self.verified} bytes>"
-
-    def count_frontend(self, received: int) -> None:
-        """Some bytes came from the frontend."""
-        self.bytes_from_frontend += received
-        self.ingress.count(received)
-
-    def count_peer(self, received: int) -> None:
-        """Some bytes came from another host."""
-        self.bytes_from_peers += received
-        self.ingress.count(received)
 
 
 class Flight:
@@ -323,7 +299,7 @@ class Downloader:
         is_waited_for = item.is_waited_for
         if source is None or (source in self._busy and not is_waited_for):
             return True
-        load = self._loads.setdefault(source, Load())
+        load = self._loads.get(source) or Load()
         if not self._route.admits(source, load, is_waited_for=is_waited_for):
             self._busy.add(source)
             return True
@@ -334,6 +310,7 @@ class Downloader:
                 return False
             flight = self._take_off(item, slot)
         load.add(flight.transfer)
+        self._loads[source] = load
         del self._idle[item]
         flight.source = source
         flight.errand = asyncio.get_running_loop().create_task(self._run(flight, source))
@@ -432,7 +409,10 @@ class Downloader:
     def _ended(self, flight: Flight, source: Source, task: asyncio.Task[None]) -> None:
         flight.errand = None
         self._idle[flight.item] = flight
-        self._loads[source].remove(flight.transfer)
+        load = self._loads[source]
+        load.remove(flight.transfer)
+        if not load.count:
+            del self._loads[source]
         if self._is_closed:
             if not task.cancelled():
                 task.exception()
@@ -443,14 +423,21 @@ class Downloader:
         elif error is not None:
             self._judge(flight, source, error)
         self._step_items += 1
-        is_odd = source.is_frontend or not flight.transfer.is_complete
-        if not self._route.has_window:
-            if is_odd:
-                self._soon()  # else everything that may run runs already
-        elif (
-            is_odd or self._demanded or self._hurried or self._step_items >= STEP_ITEMS or not self._loads[source].count
-        ):
+        if not self._lets_more_begin(flight, source):
+            return
+        if self._route.has_window:
             self.advance()
+        else:
+            self._soon()
+
+    def _lets_more_begin(self, flight: Flight, source: Source) -> bool:
+        """May something begin because ``flight`` has ended, and not wait for the next step?"""
+        if source.is_frontend or not flight.transfer.is_complete:
+            return True
+        if not self._route.has_window:
+            return False  # everything that may run runs already
+        is_waited_for = bool(self._demanded or self._hurried)
+        return is_waited_for or self._step_items >= STEP_ITEMS or source not in self._loads
 
     def _arrive(self, flight: Flight) -> None:
         item = flight.item

@@ -11,7 +11,7 @@ from typing import Callable, NamedTuple, Optional
 from avalanche.agent.client import Client
 from avalanche.agent.connection import Address, Pool, Request, Sink
 from avalanche.agent.deadline import within
-from avalanche.agent.downloader import Figures
+from avalanche.agent.figures import Figures
 from avalanche.errors import ProtocolError, SourceUnavailable, TransferError
 from avalanche.pieces import MAXIMUM_GAPS, MAXIMUM_LINE, MAXIMUM_ROWS, TARGET, PieceAnswer, PieceRequest
 

@@ -9,7 +9,8 @@ from typing import Callable, Optional
 
 from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.children import Sharing
-from avalanche.agent.downloader import Downloader, Figures
+from avalanche.agent.downloader import Downloader
+from avalanche.agent.figures import Figures
 from avalanche.agent.meter import Meter
 from avalanche.agent.parents import Parents
 from avalanche.agent.peers import Peers

@@ -17,7 +17,8 @@ from avalanche.agent import lookup
 from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.connection import Address, Collector, Pool, Request
 from avalanche.agent.deadline import within
-from avalanche.agent.downloader import Downloader, Figures
+from avalanche.agent.downloader import Downloader
+from avalanche.agent.figures import Figures
 from avalanche.agent.item import Item, State
 from avalanche.agent.lookup import FRONTEND, Answer, Ask
 from avalanche.agent.parents import Parents

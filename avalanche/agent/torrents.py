@@ -19,8 +19,9 @@ from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.client import Client
 from avalanche.agent.connection import Address
 from avalanche.agent.deadline import within
-from avalanche.agent.downloader import Downloader, Figures
+from avalanche.agent.downloader import Downloader
 from avalanche.agent.feeding import Appetite, Feeding
+from avalanche.agent.figures import Figures
 from avalanche.agent.item import Item, State
 from avalanche.agent.source import Load, Route, Source
 from avalanche.agent.transfer import Transfer

@@ -12,7 +12,8 @@ from avalanche.agent import frames
 from avalanche.agent.cache import Cache, Place, Slot
 from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.children import Account, Child, Sharing
-from avalanche.agent.downloader import Downloader, Figures
+from avalanche.agent.downloader import Downloader
+from avalanche.agent.figures import Figures
 from avalanche.agent.item import Item, State
 from avalanche.agent.link import Link
 from avalanche.agent.lookup import Row
