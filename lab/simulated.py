@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from avalanche.agent.supply import Supply
 from avalanche.manifest import PIECE
 from tracker.flow import ObjectId, PeerId
 from tracker.lookup import Ask, Blame, Peer
@@ -113,8 +114,7 @@ class Host:
     told: float = 0.0
     waits: tuple[Host | None, float] = (None, 0.0)
     """From whom what comes next is to come, and since when."""
-    marks: deque[tuple[float, int]] = field(default_factory=deque)
-    """What it had received at moments of the last seconds."""
+    supply: Supply = field(default_factory=Supply)
     quiet_until: float = 0.0
     cursor: int = 0
     asked: int = 0

@@ -16,7 +16,7 @@ from avalanche.agent.link import (
     STALLED_SECONDS,
     STARVED_SECONDS,
 )
-from avalanche.agent.parents import LEAN_LEAST, LEAN_SECONDS, LEAN_SHARE, SLOW_QUIET_SECONDS, TICK_SECONDS
+from avalanche.agent.parents import SLOW_QUIET_SECONDS, TICK_SECONDS
 from lab.simulated import Host
 from tracker.lookup import Blame
 
@@ -104,19 +104,10 @@ class Watcher:
         if self._now - line.fed > STALLED_SECONDS or self._now - max(line.fed, line.idle) > SILENT_SECONDS:
             self._sim.lose(host, parent, "stalled")
 
-    def _is_lean(self, host: Host) -> bool:
-        """So little has come for some seconds that whoever sends it can hardly do what it can."""
-        marks, now = host.marks, self._now
-        marks.append((now, host.received))
-        while len(marks) > 1 and marks[1][0] <= now - LEAN_SECONDS:
-            marks.popleft()
-        seconds = now - marks[0][0]
-        least = max(LEAN_SHARE * host.best_ingress, LEAN_LEAST)
-        return seconds >= LEAN_SECONDS and host.received - marks[0][1] < least * seconds
-
     def _watch_due(self, host: Host) -> None:
         """What comes next does not come, and the parent says it has no more of it than this host."""
-        is_lean = self._is_lean(host)
+        host.supply.note(host.received, self._now)
+        is_lean = host.supply.is_lean(host.best_ingress)
         while host.due < len(host.wants) and self._sim.left(host, host.wants[host.due]) == 0:
             host.due, host.due_since = host.due + 1, self._now
         due = host.wants[host.due] if host.due < len(host.wants) else None

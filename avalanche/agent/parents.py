@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from typing import Callable, Optional
 
 from avalanche.agent.deadline import within
@@ -16,6 +15,7 @@ from avalanche.agent.link import Link, ParentLost
 from avalanche.agent.lookup import Row
 from avalanche.agent.meter import Meter
 from avalanche.agent.source import Source
+from avalanche.agent.supply import Supply
 from avalanche.agent.transfer import Transfer
 
 CONNECT_SECONDS = 1.0
@@ -23,11 +23,6 @@ TICK_SECONDS = 0.1
 LATE_SECONDS = 0.5
 """A tick that comes so late says that this process stood still: what it thinks of others proves nothing."""
 SLOW_QUIET_SECONDS = 1.5
-LEAN_SECONDS = 3.0
-LEAN_SHARE, LEAN_LEAST = 0.25, 256 << 10
-"""So long less than this share of the best half second, or fewer bytes per second than this, is too little to believe
-that whoever sends it does what it can.
-"""
 
 
 class Parent(Source):
@@ -147,7 +142,7 @@ class Parents:
         self._parents: dict[str, Parent] = {}
         self.quiet_until = 0.0
         """Until then nobody is called slow: rates have not settled."""
-        self._lately: deque[tuple[float, int]] = deque()
+        self._supply = Supply()
         self.be_quiet()
 
     def __repr__(self) -> str:
@@ -175,20 +170,14 @@ class Parents:
 
     @property
     def is_lean(self) -> bool:
-        """Has too little come for `LEAN_SECONDS`, whatever anybody says about it?"""
-        if not self._lately:
-            return False
-        (begun, before), (now, total) = self._lately[0], self._lately[-1]
-        least = max(LEAN_SHARE * self.meter.best, LEAN_LEAST)
-        return now - begun >= LEAN_SECONDS and total - before < least * (now - begun)
+        """Has too little come for some seconds, whatever anybody says about it?"""
+        return self._supply.is_lean(self.meter.best)
 
     def look(self, now: float, *, forgive: bool) -> None:
         """See how much has come."""
         if forgive:
-            self._lately.clear()
-        self._lately.append((now, self.meter.total))
-        while len(self._lately) > 1 and self._lately[1][0] <= now - LEAN_SECONDS:
-            self._lately.popleft()
+            self._supply.forget()
+        self._supply.note(self.meter.total, now)
 
     async def run(self) -> None:
         """Judge them until cancelled."""
