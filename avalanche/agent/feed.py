@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Optional
 from avalanche.agent.cache import Cache
 from avalanche.agent.catalogue import Catalogue
 from avalanche.agent.connection import STALL_SECONDS, Address, Pool
-from avalanche.agent.downloader import Downloader, Figures
+from avalanche.agent.downloader import Downloader
 from avalanche.agent.events import Events
+from avalanche.agent.figures import Figures
 from avalanche.agent.frontend import Frontend
 from avalanche.agent.metrics import exposition, families
 from avalanche.agent.proxy import Proxy
@@ -84,6 +85,8 @@ class Feed:
         self._leaving: Optional[asyncio.Task[None]] = None
         self._sent = 0
         """Bytes sent by a plane that was left."""
+        self.broken: asyncio.Future[None] = loop.create_future()
+        """Raises what this cannot go on after."""
         if membership is not None:
             self.relay = Relay(
                 frontends,
@@ -184,6 +187,13 @@ class Feed:
         """Go on by relay, with what is here, in the midst of the install."""
         self._events.report("packages", "progress", f"goes on by relay: {reason}", key="plane")
         self._leaving = asyncio.get_running_loop().create_task(self._change_plane())
+        self._leaving.add_done_callback(self._left_swarm)
+
+    def _left_swarm(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self.broken.done():
+            # Something may still write the files that were lent. A new agent begins with what is proven.
+            self.broken.set_exception(error)
 
     async def _change_plane(self) -> None:
         assert self.torrents is not None and self._spare is not None
@@ -203,6 +213,7 @@ class Feed:
             await asyncio.gather(self._restoring, return_exceptions=True)
         if self._leaving is not None:
             await asyncio.gather(self._leaving, return_exceptions=True)
+        self.broken.cancel()
         try:
             if self.relay is not None:
                 await self.relay.close()

@@ -174,7 +174,7 @@ class Agent:
             await feed.open(self._listener)
             self._state = "ready"
             self._run.say_ready()
-            await self._progress.run()
+            await asyncio.gather(self._progress.run(), feed.broken)
         finally:
             await feed.close()
 

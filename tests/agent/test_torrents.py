@@ -232,6 +232,21 @@ async def test_a_host_that_is_told_to_leave_goes_on_by_relay_with_what_it_has(
         assert figures.verified == total <= figures.bytes_from_frontend < total + PIECE
 
 
+async def test_a_swarm_that_cannot_be_left_in_order_ends_the_agent_rather_than_the_install(
+    frontend: FaultyFrontend, folder: Path, hand: Hand, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(self: torrents.Torrents) -> None:
+        raise ZeroDivisionError
+
+    hand.keeps = set(range(1, len(hand.torrent.pieces)))
+    monkeypatch.setattr(torrents.Torrents, "retire", crash)
+    async with swarm_rig(frontend, folder, tracker) as rig:
+        rig.load()
+        hand.leave = "no other host installs any more"
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(rig.feed.broken, 60)
+
+
 async def test_a_frontend_that_knows_no_such_torrent_any_more_is_left(
     frontend: FaultyFrontend, folder: Path, hand: Hand, tracker: StubTracker, objects: dict[str, bytes]
 ) -> None:
