@@ -47,11 +47,7 @@ async def test_auto_says_in_one_line_what_it_chose_and_why(rig: Rig) -> None:
 
 
 async def test_hosts_that_begin_together_are_counted_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    orders = {}
-    for number in range(3):
-        name = f"compute-0-{number}"
-        rig.add_host(name, "--mac", f"52:54:00:00:01:0{number}", "--ip", f"10.1.1.{number + 1}")
-        orders[name] = rig.order(name)
+    orders = {f"compute-0-{number}": order for number, order in enumerate(rig.order_hosts(3))}
     counts = 0
 
     def counted(transaction: Transaction) -> list[Order]:
@@ -68,12 +64,7 @@ async def test_hosts_that_begin_together_are_counted_once(rig: Rig, monkeypatch:
 
 
 async def test_auto_becomes_a_swarm_when_several_hosts_were_slow(rig: Rig) -> None:
-    rig.add_host()
-    order = rig.order()
-    for number in range(1, 4):
-        name = f"compute-0-{number}"
-        rig.add_host(name, "--mac", f"52:54:00:00:01:0{number}", "--ip", f"10.1.1.{number}")
-        rig.order(name)
+    order = rig.order_hosts(4)[0]
     rig.services.trackers.slow |= {"compute-0-1", "compute-0-2", "elsewhere-0-0"}
     installation = await profile_of(rig, "compute-0-0", order)
     assert installation.plane == "swarm" and installation.membership is not None
@@ -85,12 +76,7 @@ async def test_auto_becomes_a_swarm_when_several_hosts_were_slow(rig: Rig) -> No
 
 async def test_a_swarm_is_told_to_go_on_by_relay_when_somebody_in_it_lies(rig: Rig) -> None:
     """And hosts that begin then do not join it."""
-    rig.add_host()
-    orders = [rig.order()]
-    for number in range(1, 4):
-        name = f"compute-0-{number}"
-        rig.add_host(name, "--mac", f"52:54:00:00:01:0{number}", "--ip", f"10.1.1.{number}")
-        orders.append(rig.order(name))
+    orders = rig.order_hosts(4)
     trackers, swarm = rig.services.trackers, rig.services.swarm
     trackers.slow |= {"compute-0-1", "compute-0-2"}
     assert (await profile_of(rig, "compute-0-0", orders[0])).plane == "swarm"
