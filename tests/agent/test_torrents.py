@@ -241,12 +241,12 @@ async def test_a_swarm_that_does_not_move_is_left(
     objects: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(planes, "STILL_SECONDS", 0.4)
     monkeypatch.setattr(torrents, "WATCH_SECONDS", 0.05)
     hand.keeps = set(range(3, len(hand.torrent.pieces)))
     async with swarm_rig(frontend, folder, tracker) as rig:
         rig.load()
         await until(lambda: len(hand.confirmed) == 3)
+        monkeypatch.setattr(planes, "STILL_SECONDS", 0.4)
         assert "no byte came through the swarm" in await goes_on_by_relay(rig, tracker, objects)
 
 
