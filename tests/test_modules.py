@@ -1,4 +1,6 @@
-"""Modules: what their documents say, and that nothing else is taken for one (what dnf makes of them: test_closure)."""
+"""Modules: what their documents say, and that nothing else is taken for one (what dnf makes of them:
+tests/adapters/test_closure_modules.py).
+"""
 
 from __future__ import annotations
 

@@ -142,6 +142,7 @@ def _check_empty(transaction: Transaction, name: str, *, force: bool) -> None:
 
 
 def _rows(transaction: Transaction) -> Iterator[Row]:
+    transaction.revisions()  # what was moved elsewhere is not to be had here
     for table in _TABLES:
         for row in transaction.connection.execute(select(table).order_by(*table.primary_key)):
             yield table.name, dict(row._mapping)

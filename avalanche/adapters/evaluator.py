@@ -165,9 +165,11 @@ class _Conversation:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise self._too_long()
-                # What it started may keep its output open: that it ended itself is looked at, too.
-                events = selector.select(min(left, 0.05))
-                if not events and self._process.poll() is not None:
+                # What it started may keep its output open: that it ended itself is looked at, too; before its output,
+                # in which is then all that it said.
+                has_ended = self._process.poll() is not None
+                events = selector.select(0 if has_ended else min(left, 0.05))
+                if not events and has_ended:
                     break
                 for key, _ in events:
                     if not self._serve(key):

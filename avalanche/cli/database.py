@@ -133,7 +133,8 @@ def _move(arguments: argparse.Namespace) -> None:
             if made_here:
                 state.database_file.chmod(0o600)
             # Writers wait until everything is over there; then they are told. The settings follow, and there is room
-            # for them: who is killed in between is told by the old database where everything is.
+            # for them. Who is killed in between has an old database that refuses everybody, and the new settings
+            # beside the old ones, to be renamed by hand (docs/database.md): nothing is written into the wrong one.
             with written(settings), source.transaction() as transaction:
                 content = copy(transaction, target, name=source.name, force=arguments.force)
                 close_for_good(transaction)

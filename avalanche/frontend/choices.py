@@ -36,7 +36,7 @@ class _Count:
     hosts: frozenset[str]
     begun: dict[str, frozenset[str]]
 
-    def without(self, order: str, plane: str) -> int:
+    def others(self, order: str, plane: str) -> int:
         """How many other orders have begun by ``plane``."""
         return len(self.begun[plane]) - (order in self.begun[plane])
 
@@ -73,7 +73,7 @@ class Choices:
         if found is not None and found.attempts == len(order.attempts):
             return found.choice
         count = await self._count(order.generation, now)
-        chained, swarming = count.without(order.id, "relay"), count.without(order.id, "swarm")
+        chained, swarming = count.others(order.id, "relay"), count.others(order.id, "swarm")
         choice = choose(self._situation(count.hosts | {order.host}, chained=chained, swarming=swarming))
         self._decided[order.id] = _Decided(len(order.attempts), order.generation, choice)
         while len(self._decided) > CHOICES_KEPT:

@@ -1,4 +1,4 @@
-"""Packages to import, and a frontend's state directory to import them into."""
+"""Packages to import, a frontend's state directory to import them into, and the real dnf to compare with."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from avalanche.adapters.distributions import Distributions
 from avalanche.adapters.signing import SigningKey
+from tests.adapters.headers import Dnf
 from tests.adapters.rpms import COMPS, Vendor, build_rpm, make_vendor
 
 
@@ -64,3 +65,12 @@ def state(initialised: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def distributions(state: Path) -> Distributions:
     return Distributions(state)
+
+
+@pytest.fixture(scope="session")
+def dnf() -> Iterator[Dnf]:
+    program = ["/usr/bin/python3", str(Path(__file__).with_name("dnf_oracle.py"))]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Dnf(process)
+        assert process.stdin
+        process.stdin.close()

@@ -138,13 +138,19 @@ def test_a_backup_is_of_one_moment(full: Database, tmp_path: Path) -> None:
     assert "late-0-0" in content(full)[0].hosts
 
 
-def test_a_copy_leaves_a_source_that_nobody_goes_on_with(full: Database, other: Database) -> None:
+def test_a_copy_leaves_a_source_that_nobody_goes_on_with(full: Database, other: Database, tmp_path: Path) -> None:
     with full.transaction() as transaction:
         copy(transaction, other, name="here")
         close_for_good(transaction)
     assert set(content(other)[0].hosts) == {"compute-0-0", "compute-0-1"}
     with pytest.raises(DatabaseUnavailable, match="the database was moved"):
         content(full)
+    with pytest.raises(DatabaseUnavailable, match="the database was moved"):
+        write_backup(full, tmp_path / "backup")
+    with pytest.raises(DatabaseUnavailable, match="the database was moved"), full.transaction() as transaction:
+        copy(transaction, other, name="here", force=True)
+    assert list(tmp_path.glob("*backup*")) == []
+    assert set(content(other)[0].hosts) == {"compute-0-0", "compute-0-1"}
 
 
 def test_a_copy_into_something_is_refused_and_changes_neither(full: Database, other: Database) -> None:

@@ -1,159 +1,28 @@
-"""Closures: the same packages as the real dnf, or a reason before a host starts.
-
-Repositories here consist of headers alone: neither dnf nor libsolv reads a package to decide about it.
-"""
+"""Closures: the same packages as the real dnf, or a reason before a host starts (modules: test_closure_modules)."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import unquote
 
-import createrepo_c
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avalanche.adapters.closure import Closure, Solver
+from avalanche.adapters.closure import Solver
 from avalanche.adapters.distributions import Distributions, Generation
-from avalanche.adapters.repodata import write_repodata
 from avalanche.errors import RepositoryError, Unsatisfiable
-from avalanche.manifest import Entry, Manifest, hash_stream
-from avalanche.modules import ModuleRequest
-from avalanche.sections import PackageRequest
+from tests.adapters.headers import NAMES, Dnf, Header, Repository, asked, headers, nevras, publish
 from tests.adapters.rpms import Vendor, build_rpm
-
-OPERATORS = {"=": "EQ", ">=": "GE", "<=": "LE", ">": "GT", "<": "LT"}
-
-
-@dataclass(frozen=True)
-class Header:
-    """A package's header: what ``name`` is and says about others, as a spec file would."""
-
-    name: str
-    evr: str = "1-1"
-    arch: str = "noarch"
-    requires: tuple[str, ...] = ()
-    provides: tuple[str, ...] = ()
-    conflicts: tuple[str, ...] = ()
-    obsoletes: tuple[str, ...] = ()
-    recommends: tuple[str, ...] = ()
-    supplements: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-
-    @property
-    def nevra(self) -> str:
-        evr = self.evr if ":" in self.evr else f"0:{self.evr}"
-        return f"{self.name}-{evr}.{self.arch}"
-
-
-@dataclass(frozen=True)
-class Repository:
-    headers: tuple[Header, ...]
-    groups: dict[str, str] = field(default_factory=dict)
-    environment: str = ""
-    modules: str = ""
-
-    @property
-    def comps(self) -> bytes:
-        groups = "".join(
-            f"<group><id>{id}</id><name>The {id}</name><packagelist>{members}</packagelist></group>"
-            for id, members in self.groups.items()
-        )
-        return f"<comps>{groups}{self.environment}</comps>".encode()
-
-
-def dependency(text: str) -> tuple[str, str | None, str | None, str | None, str | None, bool]:
-    """createrepo_c's form of ``name``, ``name >= 1:2-3`` or ``(rich or dependency)``."""
-    words = text.split()
-    if text.startswith("(") or len(words) == 1:
-        return (text, None, None, None, None, False)
-    name, operator, evr = words
-    epoch, _, rest = evr.rpartition(":")
-    version, _, release = rest.partition("-")
-    return (name, OPERATORS[operator], epoch or "0", version, release or None, False)
-
-
-def described(header: Header) -> createrepo_c.Package:
-    package = createrepo_c.Package()
-    package.name, package.arch = header.name, header.arch
-    epoch, _, rest = header.evr.rpartition(":")
-    package.epoch = epoch or "0"
-    package.version, package.release = rest.split("-")
-    package.location_href = f"Packages/{header.nevra}.rpm"
-    package.pkgId = hashlib.sha256(header.nevra.encode()).hexdigest()
-    package.checksum_type = "sha256"
-    package.rpm_sourcerpm = f"{header.name}.src.rpm"
-    package.summary = package.description = package.url = header.name
-    package.size_package = package.size_installed = package.size_archive = 1
-    own = f"{header.name} = {header.evr}"
-    package.provides = [dependency(text) for text in (own, *header.provides)]
-    for kind in ("requires", "conflicts", "obsoletes", "recommends", "supplements"):
-        setattr(package, kind, [dependency(text) for text in getattr(header, kind)])
-    package.files = [("", str(Path(file).parent) + "/", Path(file).name) for file in header.files]
-    return package
-
-
-def publish(repository: Repository, directory: Path) -> Generation:
-    """Write a generation that has repository data and no packages."""
-    headers = sorted(map(described, repository.headers), key=lambda header: str(header.location_href))
-    modules = repository.modules.encode() or None
-    written = write_repodata(directory / "repodata", headers, repository.comps, modules)
-    files = [Entry.of(hash_stream([path.read_bytes()]), str(path.relative_to(directory))) for path in written]
-    some = hash_stream([b"a package"])
-    packages = [Entry.of(some, header.location_href, header.nevra()) for header in headers]
-    return Generation("g-0123456789abcdef", "test", directory, Manifest("g-0123456789abcdef", (*files, *packages)))
-
-
-def asked(*names: str, node: str = "compute-node", line: int = 1, disable: bool = False) -> list[PackageRequest]:
-    """Requests as a node file makes them, one per line; ``@name`` is a group."""
-    return [
-        PackageRequest(name.removeprefix("@"), name.startswith("@"), disable, node, f"nodes/{node}.xml", line + offset)
-        for offset, name in enumerate(names)
-    ]
-
-
-def nevras(closure: Closure) -> list[str]:
-    return sorted(entry.nevra or "" for entry in closure.packages)
-
-
-class Dnf:
-    """The oracle, asked through pipes."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def install(
-        self, repository: Path, install: Sequence[str], exclude: Sequence[str] = (), **modules: Sequence[str]
-    ) -> list[str] | None:
-        """The NEVRAs dnf would install, or None when it refuses; ``modules``: which to ``enable``, ``disable``."""
-        question = {"repository": str(repository), "install": list(install), "exclude": list(exclude), **modules}
-        assert self._process.stdin and self._process.stdout
-        print(json.dumps(question), file=self._process.stdin, flush=True)
-        answer = json.loads(self._process.stdout.readline())
-        packages: list[str] | None = answer.get("packages")
-        return packages
-
-
-@pytest.fixture(scope="session")
-def dnf() -> Iterator[Dnf]:
-    program = ["/usr/bin/python3", str(Path(__file__).with_name("dnf_oracle.py"))]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield Dnf(process)
-        assert process.stdin
-        process.stdin.close()
-
 
 ENVIRONMENT = (
     "<environment><id>server</id><name>Server</name><grouplist><groupid>core</groupid></grouplist>"
@@ -283,170 +152,6 @@ def test_the_closure_is_what_dnf_installs(
     assert closure == dnf.install(world.path, install, exclude)
 
 
-def stream(
-    module: str, name: str, packages: Sequence[str], *, needs: str = "", version: int = 1, context: str = "c0ffee"
-) -> str:
-    """A modulemd document; ``needs`` are other modules, as YAML."""
-    rpms = "".join(f"      - {nevra}\n" for nevra in packages)
-    return (
-        f"---\ndocument: modulemd\nversion: 2\ndata:\n  name: {module}\n  stream: {name}\n  version: {version}\n"
-        f"  context: {context}\n  arch: x86_64\n  summary: x\n  description: x\n  license: {{module: [MIT]}}\n"
-        f"  dependencies:\n  - requires: {{{needs or 'platform: [el9]'}}}\n"
-        + (f"  artifacts:\n    rpms:\n{rpms}" if rpms else "")
-        + "...\n"
-    )
-
-
-def default(module: str, name: str) -> str:
-    return (
-        f"---\ndocument: modulemd-defaults\nversion: 1\ndata:\n  module: {module}\n  stream: '{name}'\n"
-        "  profiles: {}\n...\n"
-    )
-
-
-MODULAR = Repository(
-    (
-        Header("node", "1:20-1.module", "x86_64", requires=("node-libs = 1:20-1.module",)),
-        Header("node-libs", "1:20-1.module", "x86_64"),
-        Header("node", "1:18-1.module", "x86_64", requires=("node-libs = 1:18-1.module",)),
-        Header("node-libs", "1:18-1.module", "x86_64"),
-        Header("node", "2:99-1", "x86_64"),  # of no module: newer, and hidden by the default stream
-        Header("old-node", "99-1", "x86_64", provides=("node",)),
-        Header("npm", "7-1", "x86_64", requires=("node",)),
-        Header("php", "8.3-1.module", "x86_64"),
-        Header("php", "8.0-1", "x86_64"),
-        Header("maven", "3-1.module", "x86_64", requires=("java",)),
-        Header("java", "11-1.module", "x86_64"),
-        Header("java", "17-1.module", "x86_64"),
-        Header("ruby", "3-1.module", "x86_64"),
-        Header("perl", "5.30-2.module", "x86_64"),
-        Header("perl", "5.30-1.module", "x86_64"),
-        Header("lonely", "1-1.module", "x86_64"),
-    ),
-    {"core": '<packagereq type="mandatory">node</packagereq><packagereq type="mandatory">ruby</packagereq>'},
-    modules=stream(
-        "node", "'20'", ["node-1:20-1.module.x86_64", "node-libs-1:20-1.module.x86_64", "node-1:20-1.module.src"]
-    )
-    + stream("node", "'18'", ["node-1:18-1.module.x86_64", "node-libs-1:18-1.module.x86_64"])
-    + default("node", "18")
-    + stream("php", "'8.3'", ["php-0:8.3-1.module.x86_64"])
-    + stream("maven", "'3.10'", ["maven-0:3-1.module.x86_64"], needs="platform: [el9], java: ['17']")
-    + default("maven", "3.10")
-    + stream("java", "'11'", ["java-0:11-1.module.x86_64"])
-    + stream("java", "'17'", ["java-0:17-1.module.x86_64"])
-    + stream("ruby", "'3'", ["ruby-0:3-1.module.x86_64"])
-    + stream("perl", "'5.30'", ["perl-0:5.30-2.module.x86_64"], version=1)
-    + stream("perl", "'5.30'", ["perl-0:5.30-1.module.x86_64"], version=2)
-    + default("perl", "5.30")
-    + stream("lonely", "a", ["lonely-0:1-1.module.x86_64"], needs="platform: [el9], absent: []"),
-)
-
-
-@pytest.fixture(scope="session")
-def modular(tmp_path_factory: pytest.TempPathFactory) -> Generation:
-    return publish(MODULAR, tmp_path_factory.mktemp("modular"))
-
-
-@pytest.mark.parametrize("install", [*sorted({header.name for header in MODULAR.headers}), "@core", "*", "node-20*"])
-def test_dnf_sees_the_modules_and_the_closure_what_dnf_sees(modular: Generation, dnf: Dnf, install: str) -> None:
-    try:
-        closure = nevras(Solver(modular).solve(asked(install)))
-    except Unsatisfiable:
-        closure = None
-    assert closure == dnf.install(modular.path, [install])
-
-
-def enabled(*names: str, disable: bool = False) -> list[ModuleRequest]:
-    """Requests as a node file makes them; ``module:stream``."""
-    parts = (name.partition(":") for name in names)
-    return [ModuleRequest(module, name or None, disable, "web", "nodes/web.xml", 3) for module, _, name in parts]
-
-
-@pytest.mark.parametrize("install", ["node", "npm", "php", "ruby", "java", "maven", "*"])
-@pytest.mark.parametrize(
-    ("enable", "disable"),
-    [
-        (["node:20"], []),
-        (["node"], []),
-        (["php:8.3", "ruby:3"], []),
-        (["java:11"], ["maven"]),
-        ([], ["node"]),
-        ([], ["maven", "node", "perl"]),
-    ],
-)
-def test_a_stream_that_a_node_file_enables_is_seen(
-    modular: Generation, dnf: Dnf, install: str, enable: list[str], disable: list[str]
-) -> None:
-    modules = [*enabled(*enable), *enabled(*disable, disable=True)]
-    try:
-        closure = nevras(Solver(modular).solve(asked(install), modules=modules))
-    except Unsatisfiable:
-        closure = None
-    assert closure == dnf.install(modular.path, [install], enable=enable, disable=disable)
-
-
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [
-        ("node:21", "module node, stream 21: the generation has node:18, node:20"),
-        ("php", "module php, stream by default: the generation has php:8.3"),
-        ("nix:1", "module nix, stream 1: the generation has no such module"),
-    ],
-)
-def test_a_stream_that_is_not_there_names_the_line_that_enables_it(modular: Generation, name: str, why: str) -> None:
-    with pytest.raises(Unsatisfiable) as refusal:
-        Solver(modular).solve(asked("npm"), modules=enabled(name))
-    assert str(refusal.value) == f"nodes/web.xml:3: web enables {why}"
-
-
-def test_a_package_that_only_a_hidden_stream_has_says_so(modular: Generation) -> None:
-    with pytest.raises(Unsatisfiable) as refusal:
-        Solver(modular).solve(asked("ruby"))
-    assert str(refusal.value) == (
-        "nodes/compute-node.xml:1: compute-node asks for package ruby, which only module ruby:3 has: it is no default"
-        " stream, so dnf does not see it"
-    )
-
-
-NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
-CAPABILITIES = (*NAMES, "service", "/usr/lib/thing", "absent")
-VERSIONS = ("1-1", "2-1", "1:1-1")
-
-
-@st.composite
-def dependencies(draw: st.DrawFn) -> str:
-    def simple() -> str:
-        name = draw(st.sampled_from(CAPABILITIES))
-        if name.startswith("/") or draw(st.booleans()):
-            return name
-        return f"{name} {draw(st.sampled_from(sorted(OPERATORS)))} {draw(st.sampled_from(VERSIONS))}"
-
-    if draw(st.integers(0, 4)):
-        return simple()
-    operator = draw(st.sampled_from(["or", "and", "if", "unless", "with", "without"]))
-    return f"({simple()} {operator} {simple()})"
-
-
-@st.composite
-def headers(draw: st.DrawFn) -> Header:
-    def some(texts: st.SearchStrategy[str], most: int = 1) -> tuple[str, ...]:
-        return tuple(draw(st.lists(texts, max_size=most)))
-
-    names = st.sampled_from(NAMES)
-    return Header(
-        draw(names),
-        draw(st.sampled_from(VERSIONS)),
-        draw(st.sampled_from(["noarch", "x86_64", "x86_64", "i686"])),
-        requires=some(dependencies(), 2),
-        provides=some(st.sampled_from(["service", "service = 2-1", "alpha = 3-1"])),
-        conflicts=some(names) if draw(st.integers(0, 5)) == 0 else (),
-        obsoletes=some(names.map("{} < 2".format)) if draw(st.integers(0, 5)) == 0 else (),
-        recommends=some(names),
-        supplements=some(names),
-        files=some(st.just("/usr/lib/thing")),
-    )
-
-
 @st.composite
 def repositories(draw: st.DrawFn) -> Repository:
     found = draw(st.lists(headers(), min_size=3, max_size=14, unique_by=lambda header: header.nevra))
@@ -483,38 +188,6 @@ def test_whatever_the_repository_the_closure_is_what_dnf_installs(
             closure = None
             assert error.file == "nodes/compute-node.xml" and error.line in range(1, len(install) + 1)
         assert closure == dnf.install(generation.path, install, exclude)
-
-
-@st.composite
-def modular_repositories(draw: st.DrawFn) -> Repository:
-    """Packages, of which some are of streams of two modules that may need each other."""
-    found = draw(st.lists(headers(), min_size=3, max_size=10, unique_by=lambda header: header.nevra))
-    of = [draw(st.sampled_from(("", "m:1", "m:2", "n:1", "n:2"))) for _ in found]
-    documents = ""
-    for module, other in (("m", "n"), ("n", "m")):
-        for name in ("1", "2"):
-            mine = [header.nevra for header, owner in zip(found, of, strict=True) if owner == f"{module}:{name}"]
-            needs = "platform: [el9]"
-            if module == "n" and draw(st.booleans()):
-                needs += f", {other}: [{draw(st.sampled_from(['', repr('1'), repr('2')]))}]"
-            documents += stream(module, f"'{name}'", mine, needs=needs)
-        if draw(st.booleans()):
-            documents += default(module, draw(st.sampled_from("12")))
-    return Repository(tuple(found), modules=documents)
-
-
-@settings(max_examples=settings().max_examples // 2)
-@given(repository=modular_repositories(), install=st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True))
-def test_whatever_the_modules_the_closure_is_what_dnf_installs(
-    dnf: Dnf, repository: Repository, install: list[str]
-) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        generation = publish(repository, Path(directory))
-        try:
-            closure = nevras(Solver(generation).solve(asked(*install)))
-        except Unsatisfiable:
-            closure = None
-        assert closure == dnf.install(generation.path, install)
 
 
 @pytest.mark.parametrize(

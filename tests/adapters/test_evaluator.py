@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import selectors
 import tempfile
 import time
 from collections.abc import Iterator
@@ -128,6 +129,28 @@ def test_what_a_program_leaves_running_ends_with_it(public: Path) -> None:
         time.sleep(0.01)
     else:
         pytest.fail("the child outlived its program")
+
+
+def test_what_a_program_says_is_heard_by_who_stands_still_meanwhile(
+    public: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def select(selector: selectors.DefaultSelector, timeout: float | None = None) -> list[object]:
+        found: list[object] = real(selector, timeout)
+        if not found and not (public / "go").exists():
+            (public / "go").touch()  # it speaks and ends after we have looked, and before we look again
+            while not is_over():
+                time.sleep(0.01)
+        return found
+
+    def is_over() -> bool:
+        pid = public / "pid"
+        return pid.exists() and Path("/proc", pid.read_text().strip() or "self", "stat").read_text().split()[2] == "Z"
+
+    real = selectors.DefaultSelector.select
+    monkeypatch.setattr(selectors.DefaultSelector, "select", select)
+    script = f"echo $$ > {public}/pid; until [ -e {public}/go ]; do sleep 0.01; done; echo said"
+    assert evaluate(script) == "said\n"
+    assert (public / "go").exists()
 
 
 def test_a_long_script_is_read_to_its_end() -> None:

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from tests.agent.faulty import Certificates, FaultyFrontend, Generation, installation_of
 from tests.agent.swarm import StubTracker
+from tests.loopclock import LoopClock
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +43,11 @@ def objects(blob: Callable[[int], bytes]) -> dict[str, bytes]:
     sizes = (1, 16384, 16385, 262144, 262145, 700000, 1048576, 5, 300000, 4242, 99999, 524288)
     packages = {f"Packages/p/p{number}+x-{size}.rpm": blob(size) for number, size in enumerate(sizes)}
     return {**packages, "repodata/repomd.xml": b"<repomd/>\n"}
+
+
+@pytest_asyncio.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
+    return LoopClock(monkeypatch)
 
 
 @pytest_asyncio.fixture

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from avalanche.agent.connection import Address, Collector, Head, Pool, Request
 from avalanche.errors import ProtocolError, SourceUnavailable, TransferError, TransferTimeout
 from tests.agent.rig import until
+from tests.loopclock import LoopClock
 
 
 class Server:
@@ -138,30 +139,32 @@ async def test_silence_is_given_up(chunks: list[bytes]) -> None:
             await server.ask(pool)
 
 
-async def test_slow_is_not_silent() -> None:
+async def test_slow_is_not_silent(clock: LoopClock) -> None:
     server = Server([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"])
-    async with server.running(stall=0.3) as pool:
+    async with server.running(stall=30.0) as pool:
         connection, _ = await pool.begin(server.address, Request("GET", "/x"))
         sink = Collector(10)
         receiving = asyncio.ensure_future(connection.receive(sink))
         for letter in b"slow.":
-            await asyncio.sleep(0.1)
+            for _ in range(20):
+                await clock.forward(1.0)
             server.writers[0].write(bytes([letter]))
         await receiving
         assert bytes(sink.data) == b"slow."
         pool.give_back(connection)
 
 
-async def test_a_body_that_drips_for_longer_than_a_silence_may_last_is_read_as_it_comes() -> None:
+async def test_a_body_that_drips_for_longer_than_a_silence_may_last_is_read_as_it_comes(clock: LoopClock) -> None:
     server = Server([b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n"])
-    async with server.running(stall=0.2) as pool:
+    async with server.running(stall=30.0) as pool:
         connection, _ = await pool.begin(server.address, Request("GET", "/x"))
         sink = Collector(40000)
         receiving = asyncio.ensure_future(connection.receive(sink))
         for _ in range(8):
-            await asyncio.sleep(0.1)
+            for _ in range(20):
+                await clock.forward(1.0)
             server.writers[0].write(bytes(10))
-        assert len(sink.data) >= 50
+        await until(lambda: len(sink.data) >= 50)
         server.writers[0].write(bytes(40000 - 80))
         await receiving
         pool.give_back(connection)

@@ -9,7 +9,6 @@ import json
 import re
 import sys
 import zipfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Optional
 
@@ -191,14 +190,6 @@ async def test_a_full_cache_holds_the_swarm_back_and_the_installer_gets_what_it_
 # --- leaving in mid-install ---
 
 
-@pytest.fixture
-async def tracker() -> AsyncIterator[StubTracker]:
-    found = StubTracker()
-    await found.start()
-    yield found
-    await found.stop()
-
-
 async def goes_on_by_relay(rig: Rig, tracker: StubTracker, objects: dict[str, bytes]) -> str:
     """See that the rest comes by relay, each byte right, and what was complete not again; return the reason told."""
     frontend, complete = rig.frontend, {item for item in rig.catalogue.closure if item.state is State.COMPLETE}
@@ -265,12 +256,12 @@ async def test_a_swarm_that_does_not_move_is_left(
     objects: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(planes, "STILL_SECONDS", 0.4)
     monkeypatch.setattr(torrents, "WATCH_SECONDS", 0.05)
     hand.keeps = set(range(3, len(hand.torrent.pieces)))
     async with swarm_rig(frontend, folder, tracker) as rig:
         rig.load()
         await until(lambda: len(hand.confirmed) == 3)
+        monkeypatch.setattr(planes, "STILL_SECONDS", 0.4)
         assert "no byte came through the swarm" in await goes_on_by_relay(rig, tracker, objects)
 
 
@@ -308,18 +299,15 @@ async def test_who_has_everything_stays_for_the_others(
 
 
 async def test_without_libtorrent_the_host_relays_and_says_why_in_one_line(
-    frontend: FaultyFrontend, folder: Path, monkeypatch: pytest.MonkeyPatch
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "libtorrent", raising=False)
-    tracker = StubTracker()
-    await tracker.start()
     frontend.extra["/install/libtorrent"] = lambda body: (404, b"no libtorrent for Python 3.9: put its wheel there\n")
     rig = Rig(frontend, folder, membership=tracker.membership(ORDER), plane="swarm")
     async with rig:
         assert rig.feed.torrents is None and rig.feed.relay is not None
         await rig.loaded()
         await rig.events.flush(5)
-    await tracker.stop()
     assert tracker.asked()
     told = [text for _, text in frontend.outcomes("packages") if "by relay" in text]
     assert told == ["fetches by relay: no libtorrent for Python 3.9: put its wheel there"]
@@ -346,14 +334,17 @@ def wheel(*members: str) -> bytes:
     ids=["no zip file", "no library", "two libraries", "a path that leaves", "for another Python", "another hash"],
 )
 async def test_a_libtorrent_that_is_none_is_refused_and_removed(
-    frontend: FaultyFrontend, folder: Path, monkeypatch: pytest.MonkeyPatch, data: Optional[bytes], reason: str
+    frontend: FaultyFrontend,
+    folder: Path,
+    tracker: StubTracker,
+    monkeypatch: pytest.MonkeyPatch,
+    data: Optional[bytes],
+    reason: str,
 ) -> None:
     monkeypatch.delitem(sys.modules, "libtorrent", raising=False)
     monkeypatch.setattr(sys, "meta_path", [each for each in sys.meta_path])
     # What is installed beside the tests must not be found in the frontend's stead.
     monkeypatch.setattr(sys, "path", [each for each in sys.path if not (Path(each) / "libtorrent").is_dir()])
-    tracker = StubTracker()
-    await tracker.start()
     right = data or wheel("libtorrent/__init__.a.so")
     library = Library("2.1.1", hashlib.sha256(right).hexdigest(), len(right))
     sent = right if data is not None else right[:-1] + b"x"
@@ -363,6 +354,5 @@ async def test_a_libtorrent_that_is_none_is_refused_and_removed(
     async with rig:
         assert rig.feed.torrents is None
         await rig.events.flush(5)
-    await tracker.stop()
     assert re.search(reason, json.dumps(frontend.events))
     assert not (folder / "run/libtorrent").exists() and not list(folder.rglob("*.so"))

@@ -137,6 +137,26 @@ def test_a_move_that_cannot_be_finished_leaves_the_settings_and_the_old_database
     assert json.loads(show.stdout)["hosts"] == 1, show.stderr
 
 
+def test_who_is_killed_when_the_old_database_is_closed_finds_the_new_settings_beside_the_old_ones(
+    state: State, mariadb: MariaDB
+) -> None:
+    avalanche("host", "add", "compute-0-0")
+    killed = "import os, pathlib, sys; from avalanche.cli import main; "
+    killed += "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), 9); main(sys.argv[1:])"
+    move = ("database", "move", "--to", address(mariadb))
+    assert subprocess.run([sys.executable, "-c", killed, *move], check=False).returncode == -9
+    for command in (("host", "list"), ("host", "add", "x"), (*move, "--force"), ("database", "backup", "b")):
+        result = run(*command)
+        assert (result.status, result.err.count("\n")) == (1, 1)
+        assert "the database was moved; restart with the new avalanche.toml" in result.err
+    for settings in (state.config_file, state.database_password_file):
+        (fresh,) = state.root.glob(f".{settings.name}.*")
+        assert stat.S_IMODE(fresh.stat().st_mode) == 0o600
+        fresh.rename(settings)
+    assert facts("database", "show")["engine"] == "mariadb"
+    assert [row["host"] for row in facts("host", "list")] == ["compute-0-0"]
+
+
 def test_a_backup_is_restored_with_force_into_what_init_made(engine_state: State, tmp_path: Path) -> None:
     avalanche("host", "add", "compute-0-[0-3]")
     told = facts("database", "backup", tmp_path / "backup")

@@ -136,6 +136,15 @@ class Rig:
         self.cli("order", "create", host, *options)
         return self.orders(host)[-1].id
 
+    def order_hosts(self, count: int) -> list[str]:
+        """Register compute-0-0, which speaks from this machine, and hosts beside it; order each and return the ids."""
+        orders = []
+        for number in range(count):
+            card = ("--mac", f"52:54:00:00:01:{number:02x}", "--ip", f"10.1.1.{number}") if number else ()
+            self.add_host(f"compute-0-{number}", *card)
+            orders.append(self.order(f"compute-0-{number}"))
+        return orders
+
     def orders(self, host: str = "compute-0-0") -> list[Order]:
         """A host's orders, as the database has them."""
         with self._database() as database, database.snapshot() as transaction:

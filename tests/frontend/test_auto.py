@@ -85,12 +85,7 @@ async def test_auto_begins_as_a_swarm_and_goes_on_by_relay_when_a_host_is_found_
 ) -> None:
     __import__("libtorrent")  # how a host gets it is tested elsewhere
     async with site(state) as rig:
-        rig.add_host()
-        orders = [rig.order()]
-        for number in range(1, 4):
-            name = f"compute-0-{number}"
-            rig.add_host(name, "--mac", f"52:54:00:00:01:0{number}", "--ip", f"10.1.1.{number}")
-            orders.append(rig.order(name))
+        orders = rig.order_hosts(4)
         rig.services.trackers.slow |= {"compute-0-1", "compute-0-2"}
         async with agent(rig, orders[0], tmp_path) as feed:
             swarm, figures = feed.torrents, feed.downloader.figures

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from avalanche.config import DhcpConfig
 from avalanche.frontend import dhcp as module
 from avalanche.frontend.dhcp import Dhcp
 from avalanche.network import Network, parse_addresses
+from tests.agent.rig import until
 from tests.smalldisk import SmallDisk
 
 PRIVATE = Network("private", parse_addresses("10.1.0.0/16"), "local")
@@ -52,14 +52,6 @@ class World:
 def world(small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> World:
     (small_disk.root / "run").mkdir()
     return World(small_disk.root / "run", monkeypatch)
-
-
-async def until(true: Callable[[], object]) -> None:
-    for _ in range(3000):
-        if true():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("not true within 30 s")
 
 
 async def test_after_a_full_disk_dnsmasq_is_told_of_what_changed_before_it_was_full(

@@ -86,7 +86,7 @@ async def test_a_lone_host_gets_every_piece_once_and_right_and_all_are_counted(r
 
 
 async def test_pieces_and_packages_keep_to_the_cap_together_and_hosts_share_it(rig: Rig) -> None:
-    mbit, headers = 20, await admitted(rig)
+    mbit, headers = 8, await admitted(rig)
     async with running(rig.state, egress_mbit=mbit) as narrow:
         host, loop = await host_of(narrow, headers), asyncio.get_running_loop()
         beta = next(entry for entry in host.manifest.entries if "beta" in entry.path)

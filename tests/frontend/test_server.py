@@ -64,7 +64,7 @@ async def started(state: State) -> AsyncIterator[Process]:
         sys.executable, "-m", "avalanche", "frontend", "--state", state.root, stderr=asyncio.subprocess.PIPE
     )
     assert child.stderr is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while "frontend ready" not in (line := await child.stderr.readline()).decode():
             assert line, "the frontend ended before it was ready"
     reading = asyncio.create_task(child.stderr.read())

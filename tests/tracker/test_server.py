@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.loopclock import LoopClock
 from tests.tracker.polling import until
 from tests.tracker.worlds import Running, lookup, running, token_of
 from tracker.server import Gate
@@ -55,22 +56,29 @@ async def test_an_overlong_address_and_garbage_are_refused() -> None:
         assert (await talk(world, b"\x13BitTorrent protocol" + bytes(60) + b"\r\n\r\n")).startswith(b"HTTP/1.0 400")
 
 
-async def test_a_slow_head_is_cut_off_and_a_patient_connection_is_not() -> None:
-    async with running(gate=Gate(100, head_seconds=0.3)) as world:
+async def test_a_slow_head_is_cut_off_and_a_patient_connection_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, gate = LoopClock(monkeypatch), Gate(100, head_seconds=40.0)
+    async with running(gate=gate) as world:
         reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
         for _ in range(2):
             writer.write(scrape(more=""))
             assert b"200" in await reader.readuntil(b"eeee")
             # Between two requests the patient one says nothing for longer than a head may take.
-            await be_cut_off(world)
+            await be_cut_off(world, gate, clock)
         writer.close()
 
 
-async def be_cut_off(world: Running) -> None:
-    """Send a head that never ends, as long as the tracker listens."""
+async def be_cut_off(world: Running, gate: Gate, clock: LoopClock) -> None:
+    """Send a head that never ends, as long as the tracker listens: for forty seconds."""
     _, slow = await asyncio.open_connection("127.0.0.1", world.port)
     slow.write(b"GET /scrape HTTP/1.1\r\nX-Slow: ")
-    async with asyncio.timeout(10):
+    await until(lambda: repr(gate) == "<Gate 2 of 100 connections>")
+    for _ in range(5):
+        slow.write(b"a")
+        await clock.forward(4.0)
+    assert repr(gate) == "<Gate 2 of 100 connections>"
+    await clock.forward(20.0)
+    async with asyncio.timeout(60):
         with pytest.raises(ConnectionError):
             while True:
                 slow.write(b"a")
