@@ -17,6 +17,7 @@ from avalanche.agent.link import (
     STARVED_SECONDS,
 )
 from avalanche.agent.parents import SLOW_QUIET_SECONDS, TICK_SECONDS
+from avalanche.agent.supply import fill_seconds
 from lab.simulated import Host
 from tracker.lookup import Blame
 
@@ -101,7 +102,8 @@ class Watcher:
         if self._backlog(host, parent) == 0:
             line.idle = self._now
         # A heartbeat comes after the bytes that were sent before it: what is on its way is no stall.
-        if self._now - line.fed > STALLED_SECONDS or self._now - max(line.fed, line.idle) > SILENT_SECONDS:
+        longest = STALLED_SECONDS + fill_seconds(host.place or 0, host.received)
+        if self._now - line.fed > longest or self._now - max(line.fed, line.idle) > SILENT_SECONDS:
             self._sim.lose(host, parent, "stalled")
 
     def _watch_due(self, host: Host) -> None:
@@ -121,7 +123,8 @@ class Watcher:
         hungry = self._now - max(request.last, host.due_since)
         held = 0 if parent.lies else parent.have.get(due, 0)
         says_none = parent is self._sim.frontend or held <= host.have.get(due, 0)
-        is_hungry = hungry >= STARVED_SECONDS or (is_lean and self._now - host.waits[1] >= STARVED_SECONDS)
+        is_dry = hungry >= STARVED_SECONDS + fill_seconds(host.place or 0, host.received)
+        is_hungry = is_dry or (is_lean and self._now - host.waits[1] >= STARVED_SECONDS)
         if is_hungry and says_none and self._now - host.told >= COMPLAIN_SECONDS:
             host.told = self._now
             host.blames.append(Blame(parent.peer.id, "starved", due))

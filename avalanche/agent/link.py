@@ -432,13 +432,19 @@ class Link(asyncio.BufferedProtocol):
             return
         if now - self._heard > SILENT_SECONDS:
             self.lose(f"silent for {SILENT_SECONDS} s", "dead")
-        elif now - self._fed > STALLED_SECONDS or (now - self._fed > SILENT_SECONDS and self._says_more()):
+        elif self._is_stalled(now):
             self.lose("stalled", "stalled")
         elif any(now - (each.whole_since or now) > SILENT_SECONDS for each in self._requests.values()):
             self.lose("withholds an END", "stalled")
         else:
             self._judge_starvation(now)
             self._judge_speed(now)
+
+    def _is_stalled(self, now: float) -> bool:
+        seconds = now - self._fed
+        if seconds <= SILENT_SECONDS:
+            return False
+        return self._says_more() or seconds > STALLED_SECONDS + self._parents.fill_seconds
 
     def _says_more(self) -> bool:
         """Does the last heartbeat say that there are bytes for this host? No backlog and more held is a lie."""
@@ -466,7 +472,8 @@ class Link(asyncio.BufferedProtocol):
         if self._waits_since is None:
             self._waits_since = now
         item = request.transfer.item
-        is_dry = now - max(request.transfer.heard, self._due_since) >= STARVED_SECONDS
+        patience = STARVED_SECONDS + self._parents.fill_seconds
+        is_dry = now - max(request.transfer.heard, self._due_since) >= patience
         is_lean = now - self._waits_since >= STARVED_SECONDS and self._parents.is_lean
         if not (is_dry or is_lean) or now - self._complained < COMPLAIN_SECONDS:
             return

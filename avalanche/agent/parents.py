@@ -15,7 +15,7 @@ from avalanche.agent.link import Link, ParentLost
 from avalanche.agent.lookup import Row
 from avalanche.agent.meter import Meter
 from avalanche.agent.source import Source
-from avalanche.agent.supply import Supply
+from avalanche.agent.supply import Supply, fill_seconds
 from avalanche.agent.transfer import Transfer
 
 CONNECT_SECONDS = 1.0
@@ -140,6 +140,8 @@ class Parents:
         """Does this host wait for an object, rather than only want it some time?"""
         self._address = address
         self._parents: dict[str, Parent] = {}
+        self.place = 0
+        """How many hosts stand ahead of this one."""
         self.quiet_until = 0.0
         """Until then nobody is called slow: rates have not settled."""
         self._supply = Supply()
@@ -167,6 +169,11 @@ class Parents:
     def be_quiet(self) -> None:
         """Something changed that rates must settle after."""
         self.quiet_until = asyncio.get_running_loop().time() + SLOW_QUIET_SECONDS
+
+    @property
+    def fill_seconds(self) -> float:
+        """How much longer than usual this host may get nothing."""
+        return fill_seconds(self.place, self.meter.total)
 
     @property
     def is_lean(self) -> bool:

@@ -9,6 +9,14 @@ LEAN_SHARE, LEAN_LEAST = 0.25, 256 << 10
 """So long less than this share of the best half second, or fewer bytes per second than this, is too little to believe
 that whoever sends it does what it can.
 """
+HOP_SECONDS = 0.02
+"""From a parent to its child the first block takes a few milliseconds; on a slow link, or a busy host, as many as this.
+"""
+
+
+def fill_seconds(place: int, received: int) -> float:
+    """How long a host with so many others ahead of it may wait for its very first byte: the chain fills hop by hop."""
+    return 0.0 if received else HOP_SECONDS * place
 
 
 class Supply:
@@ -31,8 +39,11 @@ class Supply:
         self._marks.clear()
 
     def is_lean(self, best: float) -> bool:
-        """Has too little come for `LEAN_SECONDS`? ``best``: bytes per second in the host's best half second."""
-        if not self._marks:
+        """Has too little come for `LEAN_SECONDS`? ``best``: bytes per second in the host's best half second.
+
+        Nothing at all, ever, is another matter: `fill_seconds`.
+        """
+        if not self._marks or not self._marks[-1][1]:
             return False
         (begun, before), (now, total) = self._marks[0], self._marks[-1]
         least = max(LEAN_SHARE * best, LEAN_LEAST)

@@ -399,7 +399,7 @@ class Swarm(Route):
         if answer.register:
             return PAUSE
         if answer.place is not None:
-            self._place = answer.place
+            self._place = self._parents.place = answer.place
         for ask, parent in zip(asks, answer.give):
             # What was asked once more meanwhile has another answer coming.
             kept = self._asks.get(ask.sha256)

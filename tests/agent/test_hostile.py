@@ -289,6 +289,40 @@ async def test_who_never_gave_more_than_a_trickle_is_named_too(folder: Path, mon
     await parent.end.close()
 
 
+@pytest.mark.parametrize(("place", "filling"), [(0, 0.0), (1000, 20.0)])
+async def test_who_stands_far_behind_waits_longer_for_the_first_byte_and_not_for_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, place: int, filling: float
+) -> None:
+    parent = Dripping(folder, blob(8 << 20), monkeypatch)
+    await parent.open()
+    parent.end.parents.place = place
+    parent.drip(2.5 + filling, 0)
+    assert parent.end.blames == []
+    parent.drip(1.0, 0)
+    assert {why for why, _ in parent.end.blames} == {"starved"}
+    parent.drip(1.0, 2_048_000)
+    parent.end.blames.clear()
+    parent.drip(1.5, 0)
+    assert parent.end.blames == []
+    parent.drip(2.0, 0)
+    assert {why for why, _ in parent.end.blames} == {"starved"}
+    await parent.end.close()
+
+
+@pytest.mark.parametrize(("place", "filling"), [(0, 0.0), (1000, 20.0)])
+async def test_a_parent_that_never_sends_anything_is_left_at_last(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, place: int, filling: float
+) -> None:
+    parent = Dripping(folder, blob(8 << 20), monkeypatch)
+    await parent.open()
+    parent.end.parents.place = place
+    parent.drip(29.5 + filling, 0)
+    assert {why for why, _ in parent.end.blames} == {"starved"}
+    parent.drip(1.0, 0)
+    assert {why for why, _ in parent.end.blames} == {"starved", "stalled"}
+    await parent.end.close()
+
+
 async def test_a_pace_that_is_kept_and_a_pause_of_this_host_itself_are_nobodys_fault(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
