@@ -132,6 +132,7 @@ class Chains:
                 self._check_replaced(peer)
                 return Answer(give=(WAIT,) * len(lookup.asks), register=True)
             member = self._enter(peer, now)
+            self._place_again(peer.id, lookup.registration, now)
         comes_back = lookup.registration is not None and peer.id in self._forgotten
         if member.peer.address != peer.address:
             self._leave_address(member.peer)
@@ -218,7 +219,6 @@ class Chains:
         peer = member.peer.id
         if lookup.registration is not None:
             member.wants = lookup.registration.wants
-            self._place_again(peer, lookup.registration, now)
             for thing in lookup.registration.have:
                 self._hold(member, thing, now)
             for thing, parent, _ in lookup.registration.fetch:
@@ -250,7 +250,9 @@ class Chains:
             self._flow.fetch(peer, thing, parent)
 
     def _place_again(self, peer: PeerId, registration: Registration, now: float) -> None:
-        """After a restart the line gets its former order from its hosts' memory; at another time nobody chooses."""
+        """After a restart the line gets its former order from its hosts' memory; at another time nobody chooses, and who
+        has a place keeps it.
+        """
         if registration.place is not None and self._began is not None and now - self._began < self.policy.recall:
             self._restarted = True
             self._line.return_to(peer, registration.place)

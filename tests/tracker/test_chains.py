@@ -327,6 +327,16 @@ def test_complaints_about_pace_mean_nothing_right_after_a_move(cluster: Cluster)
     assert cluster.chains.reports() == []
 
 
+def test_who_registers_again_with_a_tracker_that_knows_it_keeps_its_place(cluster: Cluster) -> None:
+    cluster.join("a", "b", "c", "d")
+    for name in "abcd":
+        cluster.ask(name)
+    cluster.wait(1.0, *"abcd")
+    cluster.say("c", registration=Registration(EVERYTHING, place=2, fetch=(("x", "b-1", 100),)))
+    assert cluster.ask("c", "y") == ["b"]
+    assert cluster.ask("d", "y") == ["c"]
+
+
 def test_a_host_known_to_be_slow_comes_last_and_is_nobodys_parent() -> None:
     cluster = Cluster(slow="a")
     cluster.join("a", "b", "c")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from avalanche.adapters.database import Database
@@ -127,12 +125,10 @@ class Ours(Plane):
         return failed.read_text().strip() if failed.exists() and seat.name not in self.killed else ""
 
     def processes(self, seat: Seat) -> list[int]:
-        try:
-            process = int((seat.folder / "agent.pid").read_text())
-            is_agent = b"agent.pyz" in Path(f"/proc/{process}/cmdline").read_bytes()
-        except (OSError, ValueError):
-            return []
-        return [process] if is_agent else []
+        return _running(seat.folder / "agent.pid")
+
+    def everything(self, seat: Seat) -> list[int]:
+        return _running(seat.folder / "keeper.pid") + self.processes(seat)
 
     def server_processes(self) -> list[int]:
         return self.arena.frontend.processes()
@@ -150,12 +146,20 @@ class Ours(Plane):
     def stop(self) -> None:
         self.arena.frontend.kill()
         for seat in self.arena.seats:
-            for process in self.processes(seat):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+            self.send(seat, signal.SIGKILL)
         for boot in self._boots.values():
             boot.kill()
             boot.wait()
 
     def files(self, seat: Seat) -> Iterator[Path]:
         return (seat.folder / "cache").glob("*.object")
+
+
+def _running(path: Path) -> list[int]:
+    """The process that ``path`` names, if it is one of the agent's bundle."""
+    try:
+        process = int(path.read_text())
+        is_ours = b"agent.pyz" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return []
+    return [process] if is_ours else []

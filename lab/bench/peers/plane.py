@@ -47,6 +47,10 @@ class Plane(ABC):
     def processes(self, seat: Seat) -> list[int]:
         """The processes of a host's client."""
 
+    def everything(self, seat: Seat) -> list[int]:
+        """These, and what would start them again, first."""
+        return self.processes(seat)
+
     @abstractmethod
     def server_processes(self) -> list[int]:
         """The processes that serve."""
@@ -88,7 +92,7 @@ class Plane(ABC):
 
     def send(self, seat: Seat, number: Signals) -> None:
         """Send a signal to all processes of a host."""
-        for process in self.processes(seat):
+        for process in self.everything(seat):
             try:
                 os.kill(process, number)
             except ProcessLookupError:
