@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from tracker.addresses import Addresses
 from tracker.flow import FRONTEND, Flow, ObjectId, PeerId
 from tracker.line import Line
 from tracker.lookup import WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
@@ -71,7 +72,7 @@ class Chains:
         self._flow = Flow()
         self._members: dict[PeerId, _Member] = {}
         self._by_host: dict[str, PeerId] = {}
-        self._by_address: dict[str, dict[PeerId, None]] = {}
+        self._addresses = Addresses()
         self._forgotten: dict[PeerId, None] = {}
         self._replaced: dict[str, list[PeerId]] = {}
         self._reports: list[Report] = []
@@ -100,8 +101,8 @@ class Chains:
 
     def peer_at(self, address: str) -> Peer | None:
         """Who speaks from this address, as far as the tracker knows; the last one to begin, if several do."""
-        found = self._by_address.get(address)
-        return self._members[next(reversed(found))].peer if found else None
+        found = self._addresses.last(address)
+        return None if found is None else self.find(found)
 
     def open_asks(self, peer: PeerId) -> int:
         """Objects that ``peer`` has asked for and neither finished nor dropped."""
@@ -135,8 +136,8 @@ class Chains:
             self._place_again(peer.id, lookup.registration, now)
         comes_back = lookup.registration is not None and peer.id in self._forgotten
         if member.peer.address != peer.address:
-            self._leave_address(member.peer)
-            self._by_address.setdefault(peer.address, {})[peer.id] = None
+            self._addresses.remove(member.peer.address, peer.id)
+            self._addresses.add(peer.address, peer.id)
         member.peer, member.seen, member.state = peer, now, lookup.state
         member.progress.note(lookup.received, now)
         was_silent = self._standing.heard(peer.id)
@@ -189,7 +190,7 @@ class Chains:
             peer, now, now, self.policy.next_range[1], Progress(3 * self.policy.starved)
         )
         self._by_host[peer.host] = peer.id
-        self._by_address.setdefault(peer.address, {})[peer.id] = None
+        self._addresses.add(peer.address, peer.id)
         self._flow.enter(peer.id, peer.rack)
         self._standing.enter(peer.id, known_slow=self._is_known_slow(peer.host))
         self._line.enter(peer.id, rack=peer.rack, rank=self._standing.rank(peer.id), now=now)
@@ -202,18 +203,12 @@ class Chains:
     def _forget(self, member: _Member, now: float) -> None:
         peer = member.peer.id
         del self._members[peer], self._by_host[member.peer.host]
-        self._leave_address(member.peer)
+        self._addresses.remove(member.peer.address, peer)
         self._line.leave(peer)
         self._standing.forget(peer)
         self._starvation.forget(peer)
         self._flow.forget(peer)
         self._empty(peer, now)
-
-    def _leave_address(self, peer: Peer) -> None:
-        here = self._by_address[peer.address]
-        del here[peer.id]
-        if not here:
-            del self._by_address[peer.address]
 
     def _take_in(self, member: _Member, lookup: Lookup, now: float) -> None:
         peer = member.peer.id
@@ -250,9 +245,7 @@ class Chains:
             self._flow.fetch(peer, thing, parent)
 
     def _place_again(self, peer: PeerId, registration: Registration, now: float) -> None:
-        """After a restart the line gets its former order from its hosts' memory; at another time nobody chooses, and who
-        has a place keeps it.
-        """
+        """After a restart the line gets its former order from its hosts' memory; at another time nobody chooses."""
         if registration.place is not None and self._began is not None and now - self._began < self.policy.recall:
             self._restarted = True
             self._line.return_to(peer, registration.place)

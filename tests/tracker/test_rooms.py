@@ -13,6 +13,7 @@ PURE = {
     "announce",
     "chains",
     "flow",
+    "addresses",
     "line",
     "lookup",
     "messages",
