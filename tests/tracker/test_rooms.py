@@ -10,10 +10,10 @@ from tests import floor
 
 MODULES = sorted(f"tracker.{path.stem}" for path in (floor.ROOT / "tracker").glob("*.py") if path.stem != "__init__")
 PURE = {
+    "addresses",
     "announce",
     "chains",
     "flow",
-    "addresses",
     "line",
     "lookup",
     "messages",
