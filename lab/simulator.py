@@ -25,6 +25,7 @@ from avalanche.agent.swarm import (
     ALONE_SECONDS,
     ALONE_STREAMS,
     BATCH,
+    GROWTH,
     OPEN_ASKS,
     OPEN_REQUESTS,
     WINDOW,
@@ -380,7 +381,7 @@ class Simulation:
             counts[parent] = counts.get(parent, 0) + 1
             wanted[parent] = wanted.get(parent, 0) + self.left(host, thing)
         for thing, parent in sorted(host.given.items()):
-            most, window = OPEN_REQUESTS, AHEAD
+            most, window = OPEN_REQUESTS, min(AHEAD, WINDOW + GROWTH * host.received)
             if parent == FRONTEND:
                 most, window = PREFETCHES, max(WINDOW, int(WINDOW_SECONDS * rate(host.received_lately, self.now)))
             if thing in host.requests or counts.get(parent, 0) >= most or wanted.get(parent, 0) >= window:

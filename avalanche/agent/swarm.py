@@ -37,6 +37,10 @@ OPEN_ASKS = 1_900
 """Objects asked for and not complete; the tracker admits some more."""
 OPEN_REQUESTS = 200
 """Requests per parent; the protocol admits some more."""
+GROWTH = 4
+"""What is open at a parent grows by so many bytes for each that has come: two hundred requests at once are a tenth of a
+second of work, at the moment when a host, and all behind it, wait for the first block.
+"""
 PAUSE = 0.05
 RETURN_SECONDS = 30.0
 """So long after it left the first of several trackers a host looks whether it is there again."""
@@ -171,7 +175,8 @@ class Swarm(Route):
             return is_waited_for or load.ahead < max(WINDOW, WINDOW_SECONDS * self._figures.ingress.rate)
         # An open request costs nothing: a parent sends what it has. One that is missing although the parent has the
         # object costs its link's time, which nobody gives back.
-        return load.count < OPEN_REQUESTS and (is_waited_for or load.ahead < AHEAD)
+        ahead = min(AHEAD, WINDOW + GROWTH * self._figures.ingress.total)
+        return load.count < OPEN_REQUESTS and (is_waited_for or load.ahead < ahead)
 
     def failed(self, item: Item, source: Source, error: AvalancheError) -> None:
         sha256 = item.entry.sha256

@@ -191,6 +191,30 @@ async def test_what_one_parent_is_slow_to_have_keeps_no_other_one_idle(
     await parent.stop()
 
 
+async def test_what_is_asked_of_a_parent_grows_with_what_has_come(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    monkeypatch.setattr(swarm, "WINDOW", 50_000)
+    parent = HostileParent({}, silent)
+    tracker.by_object = dict.fromkeys(entries(frontend), tracker.add_parent("a" * 16, await parent.start()))
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+
+        def opened() -> list[int]:
+            rig.downloader.advance()
+            return [flight.item.entry.size for flight in rig.downloader.flights]
+
+        rig.load()
+        await until(lambda: parent.asked and set(tracker.asked()) == set(entries(frontend)))
+        await until(lambda: sum(opened()) >= 50_000)
+        assert sum(opened()[:-1]) < 50_000
+        rig.downloader.figures.count_peer(100_000)
+        assert sum(opened()[:-1]) < 50_000 + swarm.GROWTH * 100_000 <= sum(opened())
+    await parent.stop()
+
+
 async def test_what_the_installer_waits_for_is_asked_for_without_a_pause(
     frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
