@@ -87,7 +87,7 @@ CELLS: tuple[Cell, ...] = (
     Cell("slow", "one host with a quarter of its uplink, N = 16", 16, planes=_FAULTY, faults="slow-up:1@25%"),
     Cell("stopped", "SIGSTOP of one host for 5 s, N = 16", 16, planes=_FAULTY, faults="stop:1:5s@30%"),
     Cell("late", "half of the hosts join at 50 %, N = 16", 16, planes=_FAULTY, faults="join:8@50%"),
-    Cell("racks", "two racks, trunk of one link, N = 16", 16, planes=_FAULTY, racks=2, is_quick=True),
+    Cell("racks", "two racks, trunk of one link, N = 16", 16, planes=_FAULTY, racks=2),
 )
 
 
