@@ -354,7 +354,6 @@ class Child(asyncio.Protocol):
 
     def _beat(self) -> None:
         """Say how it goes, and end what does not move."""
-        assert self._transport is not None
         self._timer = self._loop.call_later(BEAT_SECONDS, self._beat)
         self._frames = 0
         self._listen()

@@ -140,8 +140,8 @@ class Parents:
         """Does this host wait for an object, rather than only want it some time?"""
         self._address = address
         self._parents: dict[str, Parent] = {}
-        self.place = 0
-        """How many hosts stand ahead of this one."""
+        self.place: Optional[int] = None
+        """How many hosts stand ahead of this one, as the tracker said last."""
         self.quiet_until = 0.0
         """Until then nobody is called slow: rates have not settled."""
         self._supply = Supply()
@@ -173,7 +173,7 @@ class Parents:
     @property
     def fill_seconds(self) -> float:
         """How much longer than usual this host may get nothing."""
-        return fill_seconds(self.place, self.meter.total)
+        return fill_seconds(self.place or 0, self.meter.total)
 
     @property
     def is_lean(self) -> bool:

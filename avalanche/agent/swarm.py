@@ -107,7 +107,6 @@ class Swarm(Route):
         self._blames: dict[tuple[str, ...], None] = {}
         self._starved: dict[str, float] = {}
         self._must_register = True
-        self._place: Optional[int] = None
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
         self._spacing = PAUSE
@@ -388,8 +387,8 @@ class Swarm(Route):
         have = [item.entry.sha256 for item in mine if item.state is State.COMPLETE]
         row: dict[str, Any] = {"manifest": self._manifest, "have": have}
         row["fetch"] = fetch[: lookup.MAXIMUM_FETCHES]
-        if self._place is not None:
-            row["place"] = self._place
+        if self._parents.place is not None:
+            row["place"] = self._parents.place
         return row
 
     # --- answers ---
@@ -404,7 +403,7 @@ class Swarm(Route):
         if answer.register:
             return PAUSE
         if answer.place is not None:
-            self._place = self._parents.place = answer.place
+            self._parents.place = answer.place
         for ask, parent in zip(asks, answer.give):
             # What was asked once more meanwhile has another answer coming.
             kept = self._asks.get(ask.sha256)
