@@ -243,3 +243,7 @@ def send(writer: asyncio.StreamWriter, asked: Asked, data: bytes, start: int, en
         stop = min(end, start + 65536, (start // PIECE + 1) * PIECE)
         writer.write(frames.data_head(asked.id, start, stop - start) + data[start:stop])
         start = stop
+
+
+async def silent(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
+    """Does nothing to a request."""

@@ -11,7 +11,7 @@ from avalanche.agent import frames
 from avalanche.manifest import BLOCK
 from tests.agent.faulty import ORDER, FaultyFrontend
 from tests.agent.rig import Rig, until
-from tests.agent.swarm import PARENT_ORDER, Asked, Behaviour, HostileParent, StubTracker, prove, send
+from tests.agent.swarm import PARENT_ORDER, Asked, Behaviour, HostileParent, StubTracker, prove, send, silent
 
 
 def objects_of(frontend: FaultyFrontend) -> dict[str, bytes]:
@@ -117,10 +117,6 @@ async def trickle(parent: HostileParent, asked: Asked, writer: asyncio.StreamWri
     for place in range(asked.offset, len(data)):
         send(writer, asked, data, place, place + 1)
         await asyncio.sleep(A_BYTE_EVERY)
-
-
-async def silent(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
-    pass
 
 
 @pytest.mark.parametrize(

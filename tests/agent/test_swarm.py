@@ -13,7 +13,7 @@ from avalanche.agent import swarm
 from avalanche.membership import Membership
 from tests.agent.faulty import ORDER, FaultyFrontend
 from tests.agent.rig import Rig, until
-from tests.agent.swarm import Asked, HostileParent, StubTracker, token_of
+from tests.agent.swarm import HostileParent, StubTracker, silent, token_of
 
 
 def entries(frontend: FaultyFrontend) -> list[str]:
@@ -173,9 +173,6 @@ async def test_a_ticket_that_has_expired_is_asked_for_again(
 async def test_what_one_parent_is_slow_to_have_keeps_no_other_one_idle(
     frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def silent(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
-        pass
-
     monkeypatch.setattr(swarm, "OPEN_REQUESTS", 3)
     parent = HostileParent({}, silent)
     name = tracker.add_parent("a" * 16, await parent.start())
@@ -194,9 +191,6 @@ async def test_what_one_parent_is_slow_to_have_keeps_no_other_one_idle(
 async def test_what_is_asked_of_a_parent_grows_with_what_has_come(
     frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def silent(parent: HostileParent, asked: Asked, writer: asyncio.StreamWriter) -> None:
-        pass
-
     monkeypatch.setattr(swarm, "WINDOW", 50_000)
     parent = HostileParent({}, silent)
     tracker.by_object = dict.fromkeys(entries(frontend), tracker.add_parent("a" * 16, await parent.start()))

@@ -35,6 +35,12 @@ class Cluster:
         for name in names:
             self.say(name, rack=rack, registration=Registration(wants))
 
+    def line_up(self, *names: str) -> None:
+        """They join, and ask for x."""
+        self.join(*names)
+        for name in names:
+            self.ask(name)
+
     def ask(self, name: str, *things: str, rack: str = "0", avoid: str | None = None) -> list[str | None]:
         left = None if avoid is None else f"{avoid}-1"
         asks = tuple(Ask(thing, 100, left) for thing in things or ("x",))
@@ -254,9 +260,7 @@ def drip(cluster: Cluster, paces: dict[str, int], children: str) -> set[str]:
 @pytest.fixture
 def chain(cluster: Cluster) -> Cluster:
     """Eight hosts in a line; x is on its way to all of them."""
-    cluster.join(*"abcdefgh")
-    for name in "abcdefgh":
-        cluster.ask(name)
+    cluster.line_up(*"abcdefgh")
     cluster.wait(4.0, *"abcdefgh")
     return cluster
 
@@ -291,9 +295,7 @@ def test_a_parent_that_gets_much_more_than_its_child_is_busy_with_other_objects(
 
 
 def test_a_slow_edge_puts_its_ends_behind_the_others(cluster: Cluster) -> None:
-    cluster.join(*"abcdefgh")
-    for name in "abcdefgh":
-        cluster.ask(name)
+    cluster.line_up(*"abcdefgh")
     cluster.wait(3.5, *"abcdefgh")
     cluster.blame("d", "c", "slow")
     cluster.wait(1.0, *"abcdefgh")
@@ -305,9 +307,7 @@ def test_a_slow_edge_puts_its_ends_behind_the_others(cluster: Cluster) -> None:
 def test_complaints_about_pace_mean_nothing_right_after_the_start(
     cluster: Cluster, seconds: float, found: set[str]
 ) -> None:
-    cluster.join(*"abcdefgh")
-    for name in "abcdefgh":
-        cluster.ask(name)
+    cluster.line_up(*"abcdefgh")
     cluster.wait(seconds, *"abcdefgh")
     cluster.blame("d", "c", "slow")
     cluster.wait(2.0, *"abcdefgh")
@@ -315,9 +315,7 @@ def test_complaints_about_pace_mean_nothing_right_after_the_start(
 
 
 def test_complaints_about_pace_mean_nothing_right_after_a_move(cluster: Cluster) -> None:
-    cluster.join(*"abcdefgh")
-    for name in "abcdefgh":
-        cluster.ask(name)
+    cluster.line_up(*"abcdefgh")
     cluster.wait(3.5, *"abcdefgh")
     cluster.blame("d", "c", "stalled")
     cluster.wait(2.0, *"abcdefgh")
@@ -328,9 +326,7 @@ def test_complaints_about_pace_mean_nothing_right_after_a_move(cluster: Cluster)
 
 
 def test_who_registers_again_with_a_tracker_that_knows_it_keeps_its_place(cluster: Cluster) -> None:
-    cluster.join("a", "b", "c", "d")
-    for name in "abcd":
-        cluster.ask(name)
+    cluster.line_up(*"abcd")
     cluster.wait(1.0, *"abcd")
     cluster.say("c", registration=Registration(EVERYTHING, place=2, fetch=(("x", "b-1", 100),)))
     assert cluster.ask("c", "y") == ["b"]
