@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from avalanche.agent.supply import LEAN_LEAST, LEAN_SECONDS, LEAN_SHARE, Supply, fill_seconds
 
-STEPS = st.lists(st.tuples(st.integers(1, 8), st.integers(0, 1 << 20)), min_size=1, max_size=60)
+STEPS = st.lists(st.tuples(st.integers(1, 40), st.sampled_from((0, 1, 1 << 17, 1 << 20))), min_size=1, max_size=60)
 """Eighths of a second that pass, which floats hold exactly, and bytes that come in them."""
 
 
+@example([(8, 0)] * 5, 0)
+@example([(1, 1 << 20), (40, 0), (1, 0)], 0)
 @given(STEPS, st.integers(0, 4 << 20))
 def test_lean_is_too_little_since_the_last_mark_that_is_long_enough_ago(
     steps: list[tuple[int, int]], best: int
