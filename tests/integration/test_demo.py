@@ -30,7 +30,6 @@ def var(repository: Path, roots: Roots) -> Iterator[Path]:
 
 
 def environment(var: Path, **settings: str) -> dict[str, str]:
-    # Slow enough for a busy machine: the demo fails when one host alone over plain HTTP is held up by something else.
     own = {"HOSTS": "2", "RATE": "300", "MODE": "download", "PLANE": "", "FAULTS": ""}
     return {**os.environ, **own, **settings, "VAR": str(var)}
 
@@ -41,14 +40,15 @@ def test_a_killed_host_is_reported_and_a_slow_one_finishes(var: Path) -> None:
     done = subprocess.run(
         [*COMMAND, "demo"], cwd=ROOT, env=environment(var, FAULTS=faults), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    # A demo that something else held up says that it measured nothing; what became of its hosts holds all the same.
+    assert done.returncode == 0 or "keeps this machine busy" in done.stderr, done.stderr
     result = json.loads((var / "demo/result.json").read_text())
     killed, slow = result["hosts"]
     assert (killed["killed"], killed["verified"], killed["download_seconds"]) == (True, False, None)
     assert (slow["killed"], slow["verified"], slow["packages"]) == (False, True, 408)
     assert slow["install_seconds"] is None
     # At 40 % of the rate a host needs at least two and a half times as long as its bytes need.
-    assert result["ratio"] > 2.4
+    assert slow["download_seconds"] > 2.4 * result["limit_seconds"]
     assert (result["faults"], result["mode"], result["hosts_total"]) == (faults, "download", 2)
     assert "compute-0-1" in done.stdout
 

@@ -13,6 +13,7 @@ from lab.result import (
     HostResult,
     Measured,
     complaints,
+    least_disturbed,
     limit_seconds,
     result_document,
     table,
@@ -84,6 +85,19 @@ def test_a_killed_host_is_no_failure_and_an_unverified_one_is() -> None:
 @pytest.mark.parametrize(("single", "count"), [(21.5, 0), (21.7, 1)])
 def test_a_lab_that_is_slower_than_its_links_is_a_failure(single: float, count: int) -> None:
     assert len(complaints([HOST], CLOSURES, single=single, rate_mbit=100)) == count
+
+
+@pytest.mark.parametrize(
+    ("tries", "found", "left"),
+    [
+        ([21.0, 20.5], 21.0, 1),
+        ([25.0, 21.0, 20.5], 21.0, 1),
+        ([25.0, 24.0, 26.0, 20.0], 24.0, 1),
+    ],
+)
+def test_a_disturbed_host_alone_is_measured_again_a_few_times(tries: list[float], found: float, left: int) -> None:
+    assert least_disturbed(lambda: tries.pop(0), 20.0) == found
+    assert len(tries) == left
 
 
 def test_the_table_has_a_row_per_host() -> None:
