@@ -27,11 +27,12 @@ from avalanche.adapters.distributions import Generation
 from avalanche.adapters.leaves import Leaves
 from avalanche.agent.cache import Cache
 from avalanche.agent.catalogue import Catalogue
-from avalanche.agent.connection import Address, Pool
+from avalanche.agent.connection import Address
 from avalanche.agent.downloader import Downloader
 from avalanche.agent.figures import Figures
+from avalanche.agent.frontends import Frontends
+from avalanche.agent.pool import Pool
 from avalanche.agent.settings import Settings
-from avalanche.agent.source import Frontends
 from avalanche.agent.torrents import Torrents
 from avalanche.cli.tracker import TrackerRegistrar
 from avalanche.egress import Caps

@@ -7,20 +7,17 @@ byte costs one copy from the kernel and its hash.
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Optional, Union
+from typing import Optional
 from urllib.parse import urlsplit
 
 import h11
 
-from avalanche.agent.deadline import within
 from avalanche.agent.waking import Waking
 from avalanche.errors import ProtocolError, SourceUnavailable, TransferTimeout
 
-CONNECT_SECONDS = 5.0
 STALL_SECONDS = 10.0
 """After so many seconds without a byte a connection is given up: its frontend is stopped, not slow."""
 HEAD_BYTES = 4096
@@ -29,8 +26,6 @@ BODY_BYTES = 32768
 """So many bytes of a body, if so many are missing, are read at once..."""
 PATIENT_SECONDS = 0.1
 """...or fewer, when no more have come for the time that ends a connection and for this time."""
-IDLE_CONNECTIONS = 16
-"""Kept open per address between exchanges."""
 
 
 @dataclass(frozen=True)
@@ -130,31 +125,110 @@ class Collector(Sink):
         self.data += self._room[:count]
 
 
+class Unheard(SourceUnavailable):
+    """The connection broke before a byte of the answer: the request may be made again elsewhere, as if it never was.
+
+    So ends what was asked of a kept connection that the other side has closed meanwhile, and what waited in line behind
+    an answer that did not end.
+    """
+
+
+class Exchange:
+    """One request and its answer: `Connection.begin`, then `receive`, then `end`, whatever came of it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.parser = h11.Connection(h11.CLIENT)
+        self.waiter: Optional[asyncio.Future[None]] = None
+        """Of whoever waits for the head, or for the end of the body."""
+        self.sink: Optional[Sink] = None
+        self.remaining: Optional[int] = None
+        """Bytes of the body that are missing, when the head said how many there are and a sink takes them."""
+        self.is_over = False
+        """Is the answer here, whole?"""
+        self.connection = connection
+        self._head: Optional[Head] = None
+        self._keeps = False
+
+    def __repr__(self) -> str:
+        return f"<Exchange {'over' if self.is_over else 'under way'} {self._head}>"
+
+    @property
+    def has_head(self) -> bool:
+        """Has the answer begun?"""
+        return self._head is not None
+
+    @property
+    def head(self) -> Head:
+        """Of the answer."""
+        assert self._head is not None
+        return self._head
+
+    @property
+    def address(self) -> Address:
+        """Who answers."""
+        return self.connection.address
+
+    @property
+    def keeps(self) -> bool:
+        """May another answer follow on the same connection?"""
+        return self._keeps and "close" not in self.head.headers.get("connection", "").lower()
+
+    def take_head(self, event: h11.Response) -> None:
+        """The answer has begun."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
+        self._head = Head(event.status_code, headers)
+        self._keeps = event.http_version == b"1.1"
+
+    @property
+    def body_length(self) -> Optional[int]:
+        """Bytes of the body, or None when only its end says."""
+        if "transfer-encoding" in self.head.headers:
+            return None
+        return 0 if self.head.status in (204, 304) else self.head.length
+
+    async def receive(self, sink: Sink) -> None:
+        """Let ``sink`` have the body, whole.
+
+        Raises:
+            SourceUnavailable, TransferTimeout, ProtocolError: as `Connection.begin`; ``sink`` has what came until then.
+            Exception: what ``sink`` raised.
+        """
+        self.sink = sink
+        try:
+            await self.connection.receive(self)
+        finally:
+            self.sink = None
+            self.remaining = None
+
+    def end(self) -> None:
+        """Let others use the connection; when the answer has not come whole, nobody can."""
+        if not self.is_over:
+            self.connection.close()
+
+
 class Connection(asyncio.BufferedProtocol):
-    """One connection to a frontend; one exchange at a time: `begin`, then `receive`."""
+    """One connection to a frontend, and the exchanges on it, each of which gets its answer when those before it have.
+
+    Args:
+        stall: seconds without a byte after which it is given up.
+    """
 
     def __init__(self, address: Address, *, stall: float) -> None:
         self.address = address
-        self.is_fresh = True
-        """Has no exchange ended on it yet? A kept connection may have been closed by the other side meanwhile."""
-        self.is_idle = True
-        """May the next exchange begin?"""
         self._stall = stall
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[asyncio.Transport] = None
         self._waking: Optional[Waking] = None
         self._room = memoryview(bytearray(HEAD_BYTES))
-        self._parser = h11.Connection(h11.CLIENT)
-        self._head: Optional[Head] = None
-        self._keep = False
-        self._sink: Optional[Sink] = None
-        self._remaining: Optional[int] = None
-        self._waiter: Optional[asyncio.Future[None]] = None
+        self._line: deque[Exchange] = deque()
+        """The first gets its answer now; RFC 9112, section 9.3.2 calls the others pipelined."""
+        self._is_used = False
+        """Has an exchange ended on it? If so the other side may have closed it meanwhile."""
         self._heard = 0.0
         self._alarm: Optional[asyncio.TimerHandle] = None
 
     def __repr__(self) -> str:
-        state = "closed" if self.is_closed else "idle" if self.is_idle else "busy"
+        state = "closed" if self.is_closed else f"{self.load} exchanges"
         return f"<Connection {self.address} {state}>"
 
     @property
@@ -163,78 +237,78 @@ class Connection(asyncio.BufferedProtocol):
         return self._transport is None or self._transport.is_closing()
 
     @property
-    def has_heard(self) -> bool:
-        """Has a head arrived in this exchange?"""
-        return self._head is not None
+    def load(self) -> int:
+        """Exchanges that have not ended."""
+        return len(self._line)
 
     def close(self) -> None:
-        """Give the connection up at once."""
-        self._quiet()
-        if self._transport is not None:
-            self._transport.abort()
+        """Give the connection up at once, and all that is asked of it."""
+        self._fail(self._broken(None))
 
-    async def begin(self, request: Request) -> Head:
-        """Send a request and return the head of its answer; the body waits until `receive`.
+    async def begin(self, request: Request) -> Exchange:
+        """Send a request; return when the head of its answer has come. The body waits until `Exchange.receive`.
 
         Raises:
-            SourceUnavailable: the connection broke.
+            SourceUnavailable: the connection broke; `Unheard`, if that says nothing about the other side.
             TransferTimeout: nothing came for too long.
             ProtocolError: the other side does not speak HTTP/1.1.
         """
-        assert self.is_idle and self._transport is not None
-        self.is_idle = False
-        self._parser = h11.Connection(h11.CLIENT)
-        self._head = None
+        if self._transport is None or self.is_closed:
+            raise (Unheard if self._is_used else SourceUnavailable)(f"{self.address}: the connection was closed")
+        exchange = Exchange(self)
+        self._transport.write(self._format(exchange.parser, request))
+        exchange.waiter = self._loop.create_future()
+        self._line.append(exchange)
+        if self._line[0] is exchange:
+            self._arm()
+        try:
+            await exchange.waiter
+        except asyncio.CancelledError:
+            # Its answer will come all the same: when it is its turn, the connection ends.
+            if exchange in self._line and self._line[0] is exchange:
+                self.close()
+            raise
+        return exchange
+
+    def _format(self, parser: h11.Connection, request: Request) -> bytes:
         headers = [("Host", self.address.netloc), ("Content-Length", str(len(request.body))), *request.headers.items()]
-        data = [self._parser.send(h11.Request(method=request.method, target=request.target, headers=headers))]
+        data = [parser.send(h11.Request(method=request.method, target=request.target, headers=headers))]
         if request.body:
-            data.append(self._parser.send(h11.Data(data=request.body)))
-        data.append(self._parser.send(h11.EndOfMessage()))
-        self._transport.write(b"".join(part for part in data if part))
-        await self._outcome()
-        assert self._head is not None
-        return self._head
+            data.append(parser.send(h11.Data(data=request.body)))
+        data.append(parser.send(h11.EndOfMessage()))
+        return b"".join(part for part in data if part)
 
-    async def receive(self, sink: Sink) -> None:
-        """Let ``sink`` have the body, whole.
-
-        Raises:
-            SourceUnavailable, TransferTimeout, ProtocolError: as `begin`; ``sink`` has what came until then.
-            Exception: what ``sink`` raised.
-        """
-        assert self._head is not None
-        status = self._head.status
-        length = 0 if status in (204, 304) else self._head.length
-        if "transfer-encoding" in self._head.headers:
-            length = None
-        self._sink = sink
-        waiting = self._outcome()
+    async def receive(self, exchange: Exchange) -> None:
+        """Let the sink of ``exchange`` have the body; see there."""
+        assert exchange.sink is not None
+        if not self._line or self._line[0] is not exchange:
+            raise self._broken(None)
+        length = exchange.body_length
+        exchange.waiter = waiter = self._loop.create_future()
         try:
             if length is None:
-                self._read_events()
+                self._read_events(exchange)
             else:
-                self._remaining = length
-                self._take_early(self._parser.trailing_data[0])
+                exchange.remaining = length
+                self._take_early(exchange, exchange.parser.trailing_data[0])
         except Exception as error:
             self._fail(error)
         else:
-            if self._waiter is not None:
-                self._go_on()
-        try:
-            await waiting
-        finally:
-            self._sink = None
-            self._remaining = None
+            if not waiter.done():
+                self._go_on(exchange)
+        await waiter
 
-    def _go_on(self) -> None:
+    def _go_on(self, exchange: Exchange) -> None:
         if self._transport is None:
             self._fail(self._broken(None))
         else:
-            self._wait_for_body()
+            self._arm()
+            self._wait_for_body(exchange)
             self._transport.resume_reading()
 
     def _broken(self, reason: Optional[Exception]) -> SourceUnavailable:
-        missing = "" if self._remaining is None else f", {self._remaining} bytes before the end"
+        remaining = self._line[0].remaining if self._line else None
+        missing = "" if remaining is None else f", {remaining} bytes before the end"
         because = "" if reason is None else f": {reason}"
         return SourceUnavailable(f"{self.address}: the connection broke off{missing}{because}")
 
@@ -247,42 +321,41 @@ class Connection(asyncio.BufferedProtocol):
             self._waking = Waking(transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        if self._remaining is None or self._sink is None:
+        first = self._line[0] if self._line else None
+        if first is None or first.remaining is None or first.sink is None:
             return self._room
-        room = self._sink.buffer()
-        return room[: self._remaining] if len(room) > self._remaining else room
+        room = first.sink.buffer()
+        return room[: first.remaining] if len(room) > first.remaining else room
 
     def buffer_updated(self, nbytes: int) -> None:
         self._heard = self._loop.time()
         try:
-            if self.is_idle:
+            if not self._line:
                 raise ProtocolError(f"{self.address}: sent bytes nobody asked for")
-            if self._remaining is not None and self._sink is not None:
-                self._remaining -= nbytes
-                self._sink.received(nbytes)
-                if self._remaining == 0:
-                    self._end()
+            first = self._line[0]
+            if first.remaining is not None and first.sink is not None:
+                first.remaining -= nbytes
+                first.sink.received(nbytes)
+                if first.remaining == 0:
+                    self._end(first)
                 else:
-                    self._wait_for_body()
+                    self._wait_for_body(first)
                 return
-            self._parser.receive_data(bytes(self._room[:nbytes]))
-            # TLS hands on what it had decrypted before reading was paused: h11 keeps that until `receive`.
-            if self._head is None or self._sink is not None:
-                self._read_events()
+            self._feed(first, bytes(self._room[:nbytes]))
         except Exception as error:
             self._fail(error)
 
-    def _wait_for_body(self) -> None:
+    def _wait_for_body(self, exchange: Exchange) -> None:
         """Let some of the body come before it is read, but not more than can be verified, or than there is."""
-        if self._waking is not None and self._remaining and self._sink is not None and not self.is_closed:
-            self._waking.at(min(self._remaining, len(self._sink.buffer()), BODY_BYTES))
+        if self._waking is not None and exchange.remaining and exchange.sink is not None and not self.is_closed:
+            self._waking.at(min(exchange.remaining, len(exchange.sink.buffer()), BODY_BYTES))
 
     def eof_received(self) -> None:
         # The answer may have ended just now, before whoever waits for it could let go of the sink.
-        if self._waiter is not None and self._sink is not None and self._remaining is None:
+        first = self._line[0] if self._line else None
+        if first is not None and first.waiter is not None and first.sink is not None and first.remaining is None:
             try:
-                self._parser.receive_data(b"")
-                self._read_events()
+                self._feed(first, b"")
             except Exception as error:
                 self._fail(error)
 
@@ -292,72 +365,85 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- reading ---
 
-    def _read_events(self) -> None:
+    def _feed(self, exchange: Exchange, data: bytes) -> None:
+        exchange.parser.receive_data(data)
+        # TLS hands on what it had decrypted before reading was paused: h11 keeps that until `receive`.
+        if not exchange.has_head or exchange.sink is not None:
+            self._read_events(exchange)
+
+    def _read_events(self, exchange: Exchange) -> None:
         """Go on with h11 until it needs more bytes, a head is complete, or the answer ends."""
         while True:
             try:
-                event = self._parser.next_event()
+                event = exchange.parser.next_event()
             except h11.RemoteProtocolError as error:
                 raise ProtocolError(f"{self.address}: not HTTP: {error}") from error
             if event is h11.NEED_DATA or event is h11.PAUSED:
                 return
             if isinstance(event, h11.Response):
-                self._take_head(event)
+                assert self._transport is not None
+                exchange.take_head(event)
+                self._transport.pause_reading()
+                self._answer(exchange)
                 return
             if isinstance(event, h11.Data):
-                self._take_early(event.data)
+                self._take_early(exchange, event.data)
             elif isinstance(event, h11.EndOfMessage):
-                self._end()
+                self._end(exchange, exchange.parser.trailing_data[0])
                 return
             elif isinstance(event, h11.ConnectionClosed):
                 raise SourceUnavailable(f"{self.address}: the connection was closed")
 
-    def _take_head(self, event: h11.Response) -> None:
-        assert self._transport is not None
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
-        self._head = Head(event.status_code, headers)
-        self._keep = event.http_version == b"1.1" and "close" not in headers.get("connection", "").lower()
-        self._transport.pause_reading()
-        self._answer()
-
-    def _take_early(self, data: Union[bytes, bytearray]) -> None:
+    def _take_early(self, exchange: Exchange, data: bytes) -> None:
         """Hand on body bytes that came through h11, and notice the end when the length is known."""
-        assert self._sink is not None
-        view = memoryview(data)
-        if self._remaining is not None:
-            if len(view) > self._remaining:
-                raise ProtocolError(f"{self.address}: sent more than the length it announced")
-            self._remaining -= len(view)
+        assert exchange.sink is not None
+        view, more = memoryview(data), b""
+        if exchange.remaining is not None:
+            view, more = view[: exchange.remaining], data[exchange.remaining :]
+            exchange.remaining -= len(view)
         while view:
-            room = self._sink.buffer()
+            room = exchange.sink.buffer()
             count = min(len(room), len(view))
             room[:count] = view[:count]
-            self._sink.received(count)
+            exchange.sink.received(count)
             view = view[count:]
-        if self._remaining == 0:
-            self._end()
+        if exchange.remaining == 0:
+            self._end(exchange, more)
 
-    def _end(self) -> None:
-        self.is_fresh = False
-        self.is_idle = self._keep
-        self._remaining = None
+    def _end(self, exchange: Exchange, more: bytes = b"") -> None:
+        """The answer is whole; ``more`` came behind it."""
+        if more and self.load == 1:
+            raise ProtocolError(f"{self.address}: sent more than the length it announced")
+        self._line.popleft()
+        exchange.is_over = self._is_used = True
+        exchange.remaining = None
+        self._answer(exchange)
         if self._waking is not None and not self.is_closed:
             self._waking.at(1)
-        self._answer()
-        if self._transport is None:
-            return
-        if self._keep:
+        if not exchange.keeps:
+            self.close()
+        elif self._transport is not None:
             self._transport.resume_reading()
-        else:
-            self._transport.abort()
+            if self._line:
+                self._turn(self._line[0], more)
+
+    def _turn(self, exchange: Exchange, data: bytes) -> None:
+        """The next answer comes now, and ``data`` of it is here."""
+        assert exchange.waiter is not None
+        if exchange.waiter.cancelled():
+            self.close()
+            return
+        self._arm()
+        if data:
+            self._feed(exchange, data)
 
     # --- waiting ---
 
-    def _outcome(self) -> asyncio.Future[None]:
-        self._waiter = self._loop.create_future()
+    def _arm(self) -> None:
+        """Somebody waits for bytes from now on."""
+        self._quiet()
         self._heard = self._loop.time()
         self._alarm = self._loop.call_later(self._stall, self._check_stall)
-        return self._waiter
 
     def _check_stall(self) -> None:
         silent = self._loop.time() - self._heard
@@ -374,101 +460,22 @@ class Connection(asyncio.BufferedProtocol):
             self._alarm.cancel()
             self._alarm = None
 
-    def _answer(self) -> None:
+    def _answer(self, exchange: Exchange) -> None:
         self._quiet()
-        waiter, self._waiter = self._waiter, None
+        waiter, exchange.waiter = exchange.waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def _fail(self, error: Exception) -> None:
+        """End the connection; whoever waits hears why."""
         self._quiet()
-        self.is_idle = False
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(error)
+        line, self._line = self._line, deque()
+        for place, exchange in enumerate(line):
+            waiter, exchange.waiter = exchange.waiter, None
+            if waiter is None or waiter.done():
+                continue
+            is_stale = place == 0 and self._is_used and not exchange.has_head and isinstance(error, SourceUnavailable)
+            is_behind = place > 0 and not isinstance(error, TransferTimeout)
+            waiter.set_exception(Unheard(str(error)) if is_stale or is_behind else error)
         if self._transport is not None:
             self._transport.abort()
-
-
-class Pool:
-    """Connections to frontends, kept between exchanges.
-
-    Args:
-        idle: so many are kept per address.
-    """
-
-    def __init__(
-        self, *, tls: Optional[ssl.SSLContext] = None, stall: float = STALL_SECONDS, idle: int = IDLE_CONNECTIONS
-    ) -> None:
-        self._tls = tls
-        self._stall = stall
-        self._most_idle = idle
-        self._idle: dict[Address, list[Connection]] = {}
-
-    def __repr__(self) -> str:
-        idle = [connection for kept in self._idle.values() for connection in kept if not connection.is_closed]
-        return f"<Pool {len(idle)} idle>"
-
-    async def begin(self, address: Address, request: Request) -> tuple[Connection, Head]:
-        """Send a request over a kept connection or a new one. The caller gives the connection back.
-
-        Raises:
-            SourceUnavailable: the frontend cannot be reached, or broke the connection.
-            TransferTimeout: it does not answer.
-            ProtocolError: it does not speak HTTP/1.1, or its certificate is not the pinned CA's.
-        """
-        while True:
-            connection = self._kept(address) or await self._connect(address)
-            try:
-                return connection, await connection.begin(request)
-            except BaseException as error:
-                is_stale = not connection.is_fresh and not connection.has_heard
-                connection.close()
-                if not (is_stale and isinstance(error, SourceUnavailable)):
-                    raise
-
-    def give_back(self, connection: Connection) -> None:
-        """End the use of a connection; one that is not idle is closed."""
-        idle = self._idle.setdefault(connection.address, [])
-        if connection.is_idle and not connection.is_closed and len(idle) < self._most_idle:
-            idle.append(connection)
-        else:
-            connection.close()
-
-    def close(self) -> None:
-        """Close every kept connection."""
-        for connections in self._idle.values():
-            for connection in connections:
-                connection.close()
-        self._idle.clear()
-
-    def _kept(self, address: Address) -> Optional[Connection]:
-        idle = self._idle.get(address, [])
-        while idle:
-            connection = idle.pop()
-            if not connection.is_closed and connection.is_idle:
-                return connection
-        return None
-
-    async def _connect(self, address: Address) -> Connection:
-        options: dict[str, Any] = {}
-        if address.scheme == "https":
-            # As bytes: to encode a text, the library imports tables of half a megabyte.
-            name = address.host.encode("ascii")
-            options = {"ssl": self._tls, "server_hostname": name, "ssl_handshake_timeout": CONNECT_SECONDS}
-        loop = asyncio.get_running_loop()
-        try:
-            _, connection = await within(
-                2 * CONNECT_SECONDS,
-                loop.create_connection(
-                    lambda: Connection(address, stall=self._stall), address.host, address.port, **options
-                ),
-            )
-        except ssl.SSLCertVerificationError as error:
-            raise ProtocolError(f"{address}: its certificate is not trusted: {error.verify_message}") from error
-        except asyncio.TimeoutError as error:
-            raise TransferTimeout(f"{address}: does not answer") from error
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise SourceUnavailable(f"{address}: cannot be reached: {reason}") from error
-        return connection

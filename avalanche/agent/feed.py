@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Optional
 
 from avalanche.agent.cache import Cache
 from avalanche.agent.catalogue import Catalogue
-from avalanche.agent.connection import STALL_SECONDS, Address, Pool
+from avalanche.agent.connection import STALL_SECONDS, Address
 from avalanche.agent.downloader import Downloader
 from avalanche.agent.events import Events
 from avalanche.agent.figures import Figures
 from avalanche.agent.frontend import Frontend
+from avalanche.agent.frontends import Frontends
 from avalanche.agent.metrics import exposition, families
+from avalanche.agent.pool import Pool
 from avalanche.agent.proxy import Proxy
 from avalanche.agent.relay import Relay
 from avalanche.agent.server import Server
 from avalanche.agent.settings import Settings
-from avalanche.agent.source import Frontends, Route
+from avalanche.agent.source import Route
 from avalanche.agent.trouble import Delay, jittered_delay
 from avalanche.agent.watch import InstallWatch
 from avalanche.errors import ConfigError, ProtocolError, TransferError, VerificationFailed

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from typing import Callable, NamedTuple, Optional
 
 from avalanche.agent.client import Client
-from avalanche.agent.connection import Address, Pool, Request, Sink
+from avalanche.agent.connection import Address, Request, Sink
 from avalanche.agent.deadline import within
 from avalanche.agent.figures import Figures
+from avalanche.agent.pool import Pool
 from avalanche.errors import ProtocolError, SourceUnavailable, TransferError
 from avalanche.pieces import MAXIMUM_GAPS, MAXIMUM_LINE, MAXIMUM_ROWS, TARGET, PieceAnswer, PieceRequest
 
@@ -278,19 +279,19 @@ class Feeding:
         return found
 
     async def _post(self, address: Address, request: PieceRequest) -> PieceAnswer:
-        connection, head = await self._pool.begin(address, Request("POST", TARGET, self._headers, request.to_bytes()))
+        exchange = await self._pool.begin(address, Request("POST", TARGET, self._headers, request.to_bytes()))
         sink = _Body(self._size, self._arrived)
         try:
-            if head.status != 200:
-                reason = f"{address}{TARGET}: status {head.status}"
-                if head.status in (403, 404):
+            if exchange.head.status != 200:
+                reason = f"{address}{TARGET}: status {exchange.head.status}"
+                if exchange.head.status in (403, 404):
                     self._refusals += 1
                     if self._refusals == REFUSALS:
                         self._on_leave(reason)
-                raise SourceUnavailable(reason, retry_after=head.retry_after)
-            await connection.receive(sink)
+                raise SourceUnavailable(reason, retry_after=exchange.head.retry_after)
+            await exchange.receive(sink)
         finally:
-            self._pool.give_back(connection)
+            self._pool.give_back(exchange)
         self._refusals = 0
         if sink.answer is None or not sink.is_whole:
             raise ProtocolError(f"{address}{TARGET}: the answer is cut off")

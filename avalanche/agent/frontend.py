@@ -17,7 +17,8 @@ from datetime import datetime, timezone
 from typing import Optional
 from urllib.parse import quote, urlencode
 
-from avalanche.agent.connection import Address, Collector, Head, Pool, Request
+from avalanche.agent.connection import Address, Collector, Head, Request
+from avalanche.agent.pool import Pool
 from avalanche.errors import AvalancheError, OrderRefused, ProtocolError, SourceUnavailable, TransferError
 from avalanche.manifest import MAXIMUM_DOCUMENT, Entry, Manifest, parse_manifest
 from avalanche.messages import ATTEMPT_HEADER, RETRY_STATUSES, StubDocument, format_authorization, retry_delay
@@ -152,14 +153,14 @@ class Frontend:
             await asyncio.sleep(wait)
 
     async def _ask(self, address: Address, request: Request, limit: int) -> Answer:
-        connection, head = await self._pool.begin(address, request)
+        exchange = await self._pool.begin(address, request)
         try:
-            sink = Collector(limit if head.status < 300 else REASON_BYTES)
-            await connection.receive(sink)
+            sink = Collector(limit if exchange.head.status < 300 else REASON_BYTES)
+            await exchange.receive(sink)
         finally:
-            self._pool.give_back(connection)
-        self._note_clock(head)
-        return Answer(head, bytes(sink.data))
+            self._pool.give_back(exchange)
+        self._note_clock(exchange.head)
+        return Answer(exchange.head, bytes(sink.data))
 
     def _accept(self, target: str, answer: Answer, also: tuple[int, ...]) -> Answer:
         status = answer.head.status

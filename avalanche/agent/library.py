@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from avalanche.agent.connection import Address, Pool, Request, Sink
+from avalanche.agent.connection import Address, Request, Sink
 from avalanche.agent.frontend import Frontend
+from avalanche.agent.pool import Pool
 from avalanche.errors import (
     AvalancheError,
     ConfigError,
@@ -103,15 +104,16 @@ async def _fetch(http: Sequence[Address], sha256: str, size: int, path: Path) ->
 
 
 async def _fetch_from(pool: Pool, address: Address, sha256: str, size: int, path: Path) -> None:
-    connection, head = await pool.begin(address, Request("GET", f"/install/libtorrent/{sha256}"))
+    exchange = await pool.begin(address, Request("GET", f"/install/libtorrent/{sha256}"))
     try:
+        head = exchange.head
         if head.status != 200:
             raise SourceUnavailable(f"{address}: libtorrent: status {head.status}", retry_after=head.retry_after)
         with path.open("wb") as file:
             sink = _File(file, size)
-            await connection.receive(sink)
+            await exchange.receive(sink)
     finally:
-        pool.give_back(connection)
+        pool.give_back(exchange)
     if sink.hash.hexdigest() != sha256:
         raise VerificationFailed(f"{address}: libtorrent has another SHA-256 than the frontend said", path=path.name)
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-from typing import Callable, Optional
-from urllib.parse import quote
+from typing import Optional
 
-from avalanche.agent.connection import Address, Collector, Connection, Head, Pool, Request, Sink
 from avalanche.agent.item import Item
 from avalanche.agent.transfer import Transfer
-from avalanche.errors import AvalancheError, ProtocolError, SourceUnavailable, TransferError, VerificationFailed
-from avalanche.messages import RETRY_STATUSES
+from avalanche.errors import AvalancheError, SourceUnavailable
 
 PREFETCHES = 8
-"""Transfers from the frontend in flight: measured, three give 1.21 of the limit and eight 1.04 (perf.md)."""
-REST_SECONDS = 5.0, 60.0
-"""So long a frontend that failed is left alone when there are others: at first, and at most."""
+"""Objects that the frontend is asked for at once: one comes, the others wait in line, and its link is never idle."""
 DEMANDS = 4
-"""More transfers that only what the installer waits for may use; dnf asks for three objects at a time."""
+"""More of them that only what the installer waits for may use, beside the line; dnf asks for three at a time."""
 
 
 class Refused(SourceUnavailable):
@@ -42,113 +35,6 @@ class Source:
 
     def hurry(self, transfer: Transfer) -> None:
         """Somebody waits for what is being fetched."""
-
-
-class Order:
-    """Which of several frontends is asked: the first in order, but one that failed rests, and then has its turn again.
-
-    Pure: time is an argument.
-    """
-
-    def __init__(self, count: int) -> None:
-        assert count > 0
-        self._until = [0.0] * count
-        self._failures = [0] * count
-
-    def __repr__(self) -> str:
-        return f"<Order of {len(self._until)}, failures {self._failures}>"
-
-    def first(self, now: float) -> int:
-        """The first that does not rest; when all do, the one that rests the shortest."""
-        awake = (number for number, until in enumerate(self._until) if until <= now)
-        return next(awake, self._until.index(min(self._until)))
-
-    def failed(self, number: int, now: float, asked: Optional[float]) -> None:
-        """It failed, or asked us to come back after so many seconds."""
-        if self._until[number] > now:
-            return  # several transfers see one failure
-        least, most = REST_SECONDS
-        rest = min(most, least * 2 ** min(self._failures[number], 10))
-        self._failures[number] += 1
-        self._until[number] = now + (rest if asked is None else asked)
-
-    def served(self, number: int) -> None:
-        """It delivered."""
-        self._failures[number] = 0
-
-
-class Frontends(Source):
-    """The frontends that serve packages, in order; a failing one gives way to the next, and gets its place back later.
-
-    Args:
-        count: called with the bytes that came, good or bad.
-        clock: seconds, of a clock that does not jump.
-    """
-
-    is_frontend = True
-
-    def __init__(
-        self,
-        addresses: Sequence[Address],
-        generation: str,
-        *,
-        pool: Pool,
-        count: Callable[[int], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self._addresses = addresses
-        self._order = Order(len(addresses))
-        self._clock = clock
-        self._prefix = f"/install/packages/{generation}/"
-        self._pool = pool
-        self._count = count
-
-    def __repr__(self) -> str:
-        return f"<Frontends {' '.join(map(str, self._addresses))}>"
-
-    def __len__(self) -> int:
-        return len(self._addresses)
-
-    def __str__(self) -> str:
-        return str(self._addresses[self._order.first(self._clock())])
-
-    async def fetch(self, transfer: Transfer) -> None:
-        number = self._order.first(self._clock())
-        try:
-            await self._fetch(self._addresses[number], transfer)
-        except (TransferError, ProtocolError, VerificationFailed) as error:
-            asked = error.retry_after if isinstance(error, SourceUnavailable) else None
-            self._order.failed(number, self._clock(), asked)
-            raise
-        self._order.served(number)
-
-    async def _fetch(self, address: Address, transfer: Transfer) -> None:
-        offset = transfer.received_bytes
-        target = self._prefix + quote(transfer.item.entry.path, safe="/")
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        connection, head = await self._pool.begin(address, Request("GET", target, headers))
-        try:
-            if head.status not in (200, 206):
-                raise await _refusal(connection, head, target)
-            _check_head(address, head, transfer)
-            await connection.receive(_Counted(transfer, self._count))
-        finally:
-            self._pool.give_back(connection)
-
-
-class _Counted(Sink):
-    """A transfer whose bytes are counted on their way in."""
-
-    def __init__(self, transfer: Transfer, count: Callable[[int], None]) -> None:
-        self._transfer = transfer
-        self._count = count
-
-    def buffer(self) -> memoryview:
-        return self._transfer.buffer()
-
-    def received(self, count: int) -> None:
-        self._count(count)
-        self._transfer.received(count)
 
 
 class Load:
@@ -233,24 +119,3 @@ class Route:
 
     def dropped(self, item: Item) -> None:
         """``item`` was complete here, or on its way, and is not any more."""
-
-
-async def _refusal(connection: Connection, head: Head, target: str) -> SourceUnavailable:
-    """The error that an answer without the object stands for, with the source's own words."""
-    sink = Collector(4096)
-    with contextlib.suppress(ProtocolError, TransferError):
-        await connection.receive(sink)
-    lines = sink.data.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
-    message = f"{connection.address}{target}: {head.status}: {lines[0][:300]}"
-    if head.status in RETRY_STATUSES:
-        return SourceUnavailable(message, retry_after=head.retry_after)
-    return Refused(message)
-
-
-def _check_head(address: Address, head: Head, transfer: Transfer) -> None:
-    entry, offset = transfer.item.entry, transfer.received_bytes
-    if head.length != entry.size - offset:
-        text = f"{entry.path}: announced with {head.length} bytes from byte {offset} on; its size is {entry.size}"
-        raise VerificationFailed(text, path=entry.path)
-    if offset and head.headers.get("content-range") != f"bytes {offset}-{entry.size - 1}/{entry.size}":
-        raise SourceUnavailable(f"{address}: does not resume {entry.path} at byte {offset}")

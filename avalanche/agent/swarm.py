@@ -15,13 +15,14 @@ from typing import Any, Optional
 
 from avalanche.agent import lookup
 from avalanche.agent.catalogue import Catalogue
-from avalanche.agent.connection import Address, Collector, Pool, Request
+from avalanche.agent.connection import Address, Collector, Request
 from avalanche.agent.deadline import within
 from avalanche.agent.downloader import Downloader
 from avalanche.agent.figures import Figures
 from avalanche.agent.item import Item, State
 from avalanche.agent.lookup import FRONTEND, Answer, Ask
 from avalanche.agent.parents import Parents
+from avalanche.agent.pool import Pool
 from avalanche.agent.source import Load, Route, Source
 from avalanche.errors import AvalancheError, ProtocolError, SourceUnavailable, TransferError
 from avalanche.membership import Membership
@@ -354,12 +355,13 @@ class Swarm(Route):
         raise problem
 
     async def _exchange(self, address: Address, request: Request) -> bytes:
-        connection, head = await self._pool.begin(address, request)
+        exchange = await self._pool.begin(address, request)
         try:
             sink = Collector(lookup.MAXIMUM_ANSWER)
-            await connection.receive(sink)
+            await exchange.receive(sink)
         finally:
-            self._pool.give_back(connection)
+            self._pool.give_back(exchange)
+        head = exchange.head
         if head.status == 200:
             return bytes(sink.data)
         reason = sink.data.decode("utf-8", "replace").strip()[:300]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from avalanche.agent.connection import Address, Collector, Head, Pool, Request
+from avalanche.agent.connection import Address, Collector, Head, Request
+from avalanche.agent.pool import Pool
 from avalanche.errors import ProtocolError, SourceUnavailable, TransferError, TransferTimeout
 from tests.agent.rig import until
 from tests.loopclock import LoopClock
@@ -26,6 +27,9 @@ class Server:
         self.requests: list[bytes] = []
         self.address = Address("http", "127.0.0.1", 1)
         self.writers: list[asyncio.StreamWriter] = []
+        self.gate = asyncio.Event()
+        """Nothing is answered after the first answer while it is not set."""
+        self.gate.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -37,6 +41,7 @@ class Server:
                     writer.write(chunk)
                     await writer.drain()
                     await asyncio.sleep(0)
+                await self.gate.wait()
                 if self.closes:
                     break
             else:
@@ -57,14 +62,14 @@ class Server:
                 writer.close()
             await asyncio.sleep(0.01)
 
-    async def ask(self, pool: Pool, *, limit: int = 1 << 20) -> tuple[Head, bytes]:
-        connection, head = await pool.begin(self.address, Request("GET", "/x"))
+    async def ask(self, pool: Pool, *, limit: int = 1 << 20, in_line: bool = False) -> tuple[Head, bytes]:
+        exchange = await pool.begin(self.address, Request("GET", "/x"), in_line=in_line)
         sink = Collector(limit)
         try:
-            await connection.receive(sink)
+            await exchange.receive(sink)
         finally:
-            pool.give_back(connection)
-        return head, bytes(sink.data)
+            pool.give_back(exchange)
+        return exchange.head, bytes(sink.data)
 
 
 def answer(body: bytes, *headers: str) -> list[bytes]:
@@ -142,24 +147,24 @@ async def test_silence_is_given_up(chunks: list[bytes]) -> None:
 async def test_slow_is_not_silent(clock: LoopClock) -> None:
     server = Server([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"])
     async with server.running(stall=30.0) as pool:
-        connection, _ = await pool.begin(server.address, Request("GET", "/x"))
+        exchange = await pool.begin(server.address, Request("GET", "/x"))
         sink = Collector(10)
-        receiving = asyncio.ensure_future(connection.receive(sink))
+        receiving = asyncio.ensure_future(exchange.receive(sink))
         for letter in b"slow.":
             for _ in range(20):
                 await clock.forward(1.0)
             server.writers[0].write(bytes([letter]))
         await receiving
         assert bytes(sink.data) == b"slow."
-        pool.give_back(connection)
+        pool.give_back(exchange)
 
 
 async def test_a_body_that_drips_for_longer_than_a_silence_may_last_is_read_as_it_comes(clock: LoopClock) -> None:
     server = Server([b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n"])
     async with server.running(stall=30.0) as pool:
-        connection, _ = await pool.begin(server.address, Request("GET", "/x"))
+        exchange = await pool.begin(server.address, Request("GET", "/x"))
         sink = Collector(40000)
-        receiving = asyncio.ensure_future(connection.receive(sink))
+        receiving = asyncio.ensure_future(exchange.receive(sink))
         for _ in range(8):
             for _ in range(20):
                 await clock.forward(1.0)
@@ -167,25 +172,88 @@ async def test_a_body_that_drips_for_longer_than_a_silence_may_last_is_read_as_i
         await until(lambda: len(sink.data) >= 50)
         server.writers[0].write(bytes(40000 - 80))
         await receiving
-        pool.give_back(connection)
+        pool.give_back(exchange)
 
 
 async def test_an_end_that_comes_with_the_last_byte_brings_nothing_twice() -> None:
     """TLS of Python 3.13 says both at once; what came with the head is still in the parser then."""
     server = Server(answer(bytes(100_000)))
     async with server.running() as pool:
-        connection, _ = await pool.begin(server.address, Request("GET", "/x"))
+        exchange = await pool.begin(server.address, Request("GET", "/x"))
 
         class Ends(Collector):
             def received(self, count: int) -> None:
                 super().received(count)
                 if len(self.data) == 100_000:
-                    asyncio.get_running_loop().call_soon(connection.eof_received)
+                    asyncio.get_running_loop().call_soon(exchange.connection.eof_received)
 
         sink = Ends(1 << 20)
-        await connection.receive(sink)
-        pool.give_back(connection)
+        await exchange.receive(sink)
+        pool.give_back(exchange)
         assert len(sink.data) == 100_000
+
+
+async def test_requests_in_line_share_a_connection_and_each_gets_its_answer() -> None:
+    bodies = [b"one", b"", bytes(70_000), b"four", b"five"]
+    server = Server(*(answer(body) for body in bodies))
+    async with server.running() as pool:
+        found = await asyncio.gather(*(server.ask(pool, in_line=True) for _ in bodies))
+        assert await asyncio.gather(server.ask(pool, in_line=True), return_exceptions=True)  # nobody answers any more
+    assert [body for _, body in found] == bodies
+    assert server.connections == 1
+
+
+@settings(max_examples=settings().max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=st.lists(st.integers(0, 9000), min_size=1, max_size=8), cuts=st.lists(st.integers(1, 5000), max_size=9))
+async def test_however_answers_in_line_are_cut_each_request_gets_its_own(sizes: list[int], cuts: list[int]) -> None:
+    bodies = [bytes([number]) * size for number, size in enumerate(sizes)]
+    wire = b"".join(chunk for body in bodies for chunk in answer(body))
+    chunks, start = [], 0
+    for size in cuts:
+        chunks.append(wire[start : start + size])
+        start += size
+    server = Server([*chunks, wire[start:]], *([] for _ in sizes[1:]))
+    async with server.running() as pool:
+        found = await asyncio.gather(*(server.ask(pool, in_line=True) for _ in bodies))
+        assert [body for _, body in found] == bodies
+        assert server.connections == 1
+
+
+async def test_who_gives_up_its_place_in_line_takes_nothing_from_the_others() -> None:
+    server = Server([b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"], answer(b"two"), answer(b"three"), answer(b"3"))
+    server.gate.clear()
+    async with server.running() as pool:
+        asked = [asyncio.ensure_future(server.ask(pool, in_line=True)) for _ in range(3)]
+        await until(lambda: server.requests)
+        asked[1].cancel()
+        server.writers[0].write(b"one")
+        server.gate.set()
+        assert (await asked[0])[1] == b"one"
+        assert (await asked[2])[1] in (b"three", b"3")
+        assert asked[1].cancelled()
+    assert server.connections == 2
+
+
+async def test_who_stands_behind_a_broken_answer_is_served_on_another_connection() -> None:
+    broken = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\no"
+    server = Server([broken], answer(b"two"), answer(b"three"), closes=True)
+    async with server.running() as pool:
+        first, *others = await asyncio.gather(
+            *(server.ask(pool, in_line=True) for _ in range(3)), return_exceptions=True
+        )
+        assert isinstance(first, SourceUnavailable)
+        assert sorted(each[1] for each in others if not isinstance(each, BaseException)) == [b"three", b"two"]
+
+
+async def test_a_silent_server_is_silent_for_everybody_in_line(clock: LoopClock) -> None:
+    server = Server([b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\no"])
+    async with server.running(stall=30.0) as pool:
+        asked = asyncio.gather(*(server.ask(pool, in_line=True) for _ in range(3)), return_exceptions=True)
+        await until(lambda: server.requests)
+        for _ in range(4):
+            await clock.forward(30.0)
+        assert [type(each) for each in await asked] == [TransferTimeout] * 3
+    assert server.connections == 1
 
 
 async def test_an_answer_larger_than_wanted_is_refused() -> None:

@@ -98,10 +98,14 @@ async def test_without_a_tracker_the_frontend_feeds_two_at_a_time(
 ) -> None:
     monkeypatch.setattr(swarm, "ALONE_SECONDS", 0.5)
     await tracker.stop()
+    frontend.gate = asyncio.Event()
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
-        await rig.loaded()
+        rig.load()
+        await until(lambda: frontend.open_objects == 1)
+        assert len(list(rig.downloader.flights)) == 2
+        frontend.gate.set()
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 60)
         await tracker.start()
-        assert frontend.most_objects == 2
 
 
 async def test_a_tracker_that_comes_back_is_told_what_is_here(

@@ -22,7 +22,7 @@ def test_a_mac_address_tells_the_ip_address() -> None:
 @pytest.mark.parametrize(
     ("rate", "expected"),
     [
-        (100, "qdisc add dev eth0 root tbf rate 100000000bit burst 72000 limit 144000"),
+        (100, "qdisc add dev eth0 root tbf rate 100000000bit burst 144000 limit 144000"),
         # A faster link needs a bucket for a clock tick.
         (1000, "qdisc add dev eth0 root tbf rate 1000000000bit burst 500000 limit 1000000"),
     ],

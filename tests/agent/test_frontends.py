@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avalanche.agent.source import REST_SECONDS, Order
+from avalanche.agent.frontends import REST_SECONDS, Order
 from tests.agent.faulty import Certificates, Fault, FaultyFrontend, Generation
 from tests.agent.rig import Rig
 
