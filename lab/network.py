@@ -16,8 +16,8 @@ FRONTEND_ADDRESS = IPv4Address("10.1.1.1")
 PREFIX = 16
 _LAST_ADDRESS = IPv4Address("10.1.255.254")
 # A veth carries 64 KiB in one piece, and tbf counts the headers of its segments too: a smaller bucket takes it apart.
-# What a full bucket gets is lost, and it is nearly full before each such piece. With room for only one, timers that were
-# a millisecond late on a busy machine took up to a twentieth of a link with one connection; many have smaller pieces.
+# What a full bucket gets is lost, and it is nearly full before each such piece. With room for one, timers that came a
+# millisecond late on a busy machine cost up to a twentieth of a link with one connection; many have smaller pieces.
 _BURST = 2 * 72_000
 # A fast link sends more than that within a clock tick.
 _TICK = 1 / 250
