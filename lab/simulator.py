@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from avalanche.agent.link import SILENT_SECONDS
-from avalanche.agent.parents import SLOW_QUIET_SECONDS
+from avalanche.agent.parents import quiet_seconds
 from avalanche.agent.source import PREFETCHES
 from avalanche.agent.swarm import (
     AHEAD,
@@ -341,7 +341,7 @@ class Simulation:
                 self._give(host, ask.thing, parent)
         for thing, parent in answer.moves:
             self._give(host, thing, parent)
-            host.quiet_until = self.now + SLOW_QUIET_SECONDS
+            host.quiet_until = self.now + quiet_seconds(host.received)
         self._request_more(host)
         host.place = answer.place
         host.next_lookup = self.now + answer.next
@@ -434,7 +434,7 @@ class Simulation:
             del child.given[lost]
             child.unasked.append(Ask(lost, self.left(child, lost), parent.peer.id))
         child.blames.append(Blame(parent.peer.id, why, thing))
-        child.quiet_until = self.now + SLOW_QUIET_SECONDS
+        child.quiet_until = self.now + quiet_seconds(child.received)
         self.look_up(child)
 
     # --- bytes ---

@@ -16,7 +16,7 @@ from avalanche.agent.link import (
     STALLED_SECONDS,
     STARVED_SECONDS,
 )
-from avalanche.agent.parents import SLOW_QUIET_SECONDS, TICK_SECONDS
+from avalanche.agent.parents import TICK_SECONDS, quiet_seconds
 from avalanche.agent.supply import fill_seconds
 from lab.simulated import Host
 from tracker.lookup import Blame
@@ -67,7 +67,7 @@ class Watcher:
             return
         if not host.received_lately or host.received_lately[-1][0] < self._now - 0.5:
             # A gap spoils every rate measured over a second.
-            host.quiet_until = max(host.quiet_until, self._now + SLOW_QUIET_SECONDS)
+            host.quiet_until = max(host.quiet_until, self._now + quiet_seconds(host.received))
         parents = host.asked_of if len(host.asked_of) < 2 else (request.parent for request in host.requests.values())
         for parent in list(dict.fromkeys(parents)):
             if parent is not self._sim.frontend and parent.alive and not parent.stopped:
@@ -81,10 +81,10 @@ class Watcher:
             and 0 < rate(parent.uploaded_lately, self._now) < SLOW_EGRESS * parent.best_ingress
             and ingress < SLOW_INGRESS * parent.best_ingress
         )
-        if not is_slow or self._now < host.quiet_until or self._now < host.starts + SLOW_QUIET_SECONDS:
+        if not is_slow or self._now < host.quiet_until:
             host.slow_since.pop(parent.peer.id, None)
         elif self._now - host.slow_since.setdefault(parent.peer.id, self._now) >= SLOW_SECONDS:
-            host.quiet_until = self._now + SLOW_QUIET_SECONDS
+            host.quiet_until = self._now + quiet_seconds(host.received)
             host.blames.append(Blame(parent.peer.id, "slow"))
             self._sim.look_up(host)
 

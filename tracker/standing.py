@@ -37,7 +37,7 @@ class Patience:
     ban_withheld: float = 60.0
     evidence: float = 0.4
     quiet: float = 3.0
-    start: float = 1.5
+    start: float = 1.0
     quiet_suspect: float = 1.0
     memory: float = 6.0
     share: float = 1 / 3

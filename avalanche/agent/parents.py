@@ -23,6 +23,13 @@ TICK_SECONDS = 0.1
 LATE_SECONDS = 0.5
 """A tick that comes so late says that this process stood still: what it thinks of others proves nothing."""
 SLOW_QUIET_SECONDS = 1.5
+FIRST_QUIET_SECONDS = 0.7
+"""Nobody is called slow for so long after something changed that rates must settle after; or after the first byte."""
+
+
+def quiet_seconds(received: int) -> float:
+    """How long nobody is called slow by a host that has ``received`` so many bytes so far."""
+    return SLOW_QUIET_SECONDS if received else FIRST_QUIET_SECONDS
 
 
 class Parent(Source):
@@ -168,7 +175,7 @@ class Parents:
 
     def be_quiet(self) -> None:
         """Something changed that rates must settle after."""
-        self.quiet_until = asyncio.get_running_loop().time() + SLOW_QUIET_SECONDS
+        self.quiet_until = asyncio.get_running_loop().time() + quiet_seconds(self.meter.total)
 
     @property
     def fill_seconds(self) -> float:
