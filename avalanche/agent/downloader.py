@@ -90,6 +90,7 @@ class Downloader:
         self.has_closure = asyncio.Event()
         """Was every object of the closure complete here?"""
         self._prefetch = deque(closure)
+        self._places = {item: place for place, item in enumerate(self._prefetch)}
         self._missing = set(self._prefetch)
         self._unbegun = dict.fromkeys(self._prefetch)
         if not self._missing:
@@ -99,6 +100,8 @@ class Downloader:
         self._flights: dict[Item, Flight] = {}
         self._idle: dict[Item, Flight] = {}
         """Those of them that have no errand."""
+        self._turning: set[Item] = set()
+        """Those whose errand ends because there is another source now."""
         self._given_up: set[Item] = set()
         self._leftovers: dict[Item, Leftover] = {}
         self._route = route
@@ -172,6 +175,7 @@ class Downloader:
         flight = self._flights.get(item)
         if flight is not None and flight.errand is not None and flight.source is not self._route.source(item):
             flight.errand.cancel()
+            self._turning.add(item)
 
     def advance(self) -> None:
         """Start every transfer that may run now."""
@@ -264,6 +268,8 @@ class Downloader:
                     break
 
     def _begin_prefetch(self) -> None:
+        if self._turning:
+            return  # what comes later must not take their places at the new source
         passed = 0
         for item in self._candidates():
             if not self._try(item, is_alone=False):
@@ -278,8 +284,12 @@ class Downloader:
         return item.state is State.COMPLETE or item.has_arrived or item in self._given_up
 
     def _candidates(self) -> Iterator[Item]:
-        """What was begun and has lost its source, then the closure as far as sources are known."""
-        yield from list(self._idle)
+        """What was begun and has lost its source, then the closure as far as sources are known; both in its order.
+
+        A host that is sent to another parent begins many anew at once: what comes next, and the parent has, goes before
+        what was asked far ahead.
+        """
+        yield from sorted(self._idle, key=lambda item: self._places.get(item, -1))
         for item in list(self._unbegun):
             if self._is_settled(item):
                 del self._unbegun[item]
@@ -423,6 +433,10 @@ class Downloader:
         elif error is not None:
             self._judge(flight, source, error)
         self._step_items += 1
+        if flight.item in self._turning:
+            self._turning.discard(flight.item)
+            self._soon()  # many end at once
+            return
         if not self._lets_more_begin(flight, source):
             return
         if self._route.has_window:

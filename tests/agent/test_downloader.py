@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avalanche.agent import trouble
-from avalanche.agent.item import State
-from avalanche.agent.source import DEMANDS, PREFETCHES
+from avalanche.agent.item import Item, State
+from avalanche.agent.source import DEMANDS, PREFETCHES, Load, Route, Source
 from avalanche.agent.transfer import Transfer
 from tests.agent.faulty import Certificates, Fault, FaultyFrontend, Generation
 from tests.agent.rig import Rig, until
@@ -298,3 +298,42 @@ async def test_whatever_goes_wrong_the_proxy_releases_a_prefix_of_the_true_objec
                     assert data[start:].startswith(answer.body)
                     assert not answer.is_whole or answer.body == data[start:]
     await frontend.stop()
+
+
+class Silent(Source):
+    """Never sends anything."""
+
+    def __init__(self) -> None:
+        self.asked: list[Item] = []
+
+    async def fetch(self, transfer: Transfer) -> None:
+        self.asked.append(transfer.item)
+        await asyncio.Event().wait()
+
+
+class Turning(Route):
+    """Everything from one source that takes three at a time, and then from another."""
+
+    def source(self, item: Item) -> Source:
+        return self._frontend
+
+    def admits(self, source: Source, load: Load, *, is_waited_for: bool) -> bool:
+        return load.count < 3
+
+    def turn(self, source: Source) -> None:
+        self._frontend = source
+
+
+async def test_what_is_sent_elsewhere_goes_before_what_was_not_begun(frontend: FaultyFrontend, folder: Path) -> None:
+    one, other = Silent(), Silent()
+    async with Rig(frontend, folder) as rig:
+        route = Turning(one)
+        rig.downloader.follow(route)
+        rig.load()
+        await until(lambda: len(one.asked) == 3)
+        route.turn(other)
+        for item in reversed(one.asked):
+            rig.downloader.redirect(item)
+        rig.downloader.advance()
+        await until(lambda: len(other.asked) == 3)
+        assert other.asked == one.asked == list(rig.catalogue.closure[:3])
