@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 SINGLE_EXCESS = 1.08
 """So much longer than its bytes one host alone may take over plain HTTP; else the lab itself is the limit."""
 SINGLE_TRIES = 3
+"""So often it is measured before that is believed."""
 BUSY = 0.9
 """Above this share of the processors' time a measurement says more about them than about the plane."""
 

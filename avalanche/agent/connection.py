@@ -146,8 +146,9 @@ class Exchange:
         self.is_over = False
         """Is the answer here, whole?"""
         self.connection = connection
+        self.keeps = False
+        """May another answer follow on the same connection?"""
         self._head: Optional[Head] = None
-        self._keeps = False
 
     def __repr__(self) -> str:
         return f"<Exchange {'over' if self.is_over else 'under way'} {self._head}>"
@@ -168,16 +169,11 @@ class Exchange:
         """Who answers."""
         return self.connection.address
 
-    @property
-    def keeps(self) -> bool:
-        """May another answer follow on the same connection?"""
-        return self._keeps and "close" not in self.head.headers.get("connection", "").lower()
-
     def take_head(self, event: h11.Response) -> None:
         """The answer has begun."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
         self._head = Head(event.status_code, headers)
-        self._keeps = event.http_version == b"1.1"
+        self.keeps = event.http_version == b"1.1" and "close" not in headers.get("connection", "").lower()
 
     @property
     def body_length(self) -> Optional[int]:
@@ -237,6 +233,11 @@ class Connection(asyncio.BufferedProtocol):
         return self._transport is None or self._transport.is_closing()
 
     @property
+    def _first(self) -> Optional[Exchange]:
+        """The one whose answer comes now."""
+        return self._line[0] if self._line else None
+
+    @property
     def load(self) -> int:
         """Exchanges that have not ended."""
         return len(self._line)
@@ -259,13 +260,13 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.write(self._format(exchange.parser, request))
         exchange.waiter = self._loop.create_future()
         self._line.append(exchange)
-        if self._line[0] is exchange:
+        if self._first is exchange:
             self._arm()
         try:
             await exchange.waiter
         except asyncio.CancelledError:
             # Its answer will come all the same: when it is its turn, the connection ends.
-            if exchange in self._line and self._line[0] is exchange:
+            if self._first is exchange:
                 self.close()
             raise
         return exchange
@@ -281,7 +282,7 @@ class Connection(asyncio.BufferedProtocol):
     async def receive(self, exchange: Exchange) -> None:
         """Let the sink of ``exchange`` have the body; see there."""
         assert exchange.sink is not None
-        if not self._line or self._line[0] is not exchange:
+        if self._first is not exchange:
             raise self._broken(None)
         length = exchange.body_length
         exchange.waiter = waiter = self._loop.create_future()
@@ -307,7 +308,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _broken(self, reason: Optional[Exception]) -> SourceUnavailable:
-        remaining = self._line[0].remaining if self._line else None
+        remaining = None if self._first is None else self._first.remaining
         missing = "" if remaining is None else f", {remaining} bytes before the end"
         because = "" if reason is None else f": {reason}"
         return SourceUnavailable(f"{self.address}: the connection broke off{missing}{because}")
@@ -321,7 +322,7 @@ class Connection(asyncio.BufferedProtocol):
             self._waking = Waking(transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        first = self._line[0] if self._line else None
+        first = self._first
         if first is None or first.remaining is None or first.sink is None:
             return self._room
         room = first.sink.buffer()
@@ -330,9 +331,9 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._heard = self._loop.time()
         try:
-            if not self._line:
+            first = self._first
+            if first is None:
                 raise ProtocolError(f"{self.address}: sent bytes nobody asked for")
-            first = self._line[0]
             if first.remaining is not None and first.sink is not None:
                 first.remaining -= nbytes
                 first.sink.received(nbytes)
@@ -352,7 +353,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> None:
         # The answer may have ended just now, before whoever waits for it could let go of the sink.
-        first = self._line[0] if self._line else None
+        first = self._first
         if first is not None and first.waiter is not None and first.sink is not None and first.remaining is None:
             try:
                 self._feed(first, b"")
@@ -424,8 +425,8 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
         elif self._transport is not None:
             self._transport.resume_reading()
-            if self._line:
-                self._turn(self._line[0], more)
+            if self._first is not None:
+                self._turn(self._first, more)
 
     def _turn(self, exchange: Exchange, data: bytes) -> None:
         """The next answer comes now, and ``data`` of it is here."""

@@ -136,7 +136,6 @@ class FaultyFrontend:
         self.events: list[dict[str, Any]] = []
         self.done: list[dict[str, Any]] = []
         self.open_objects = 0
-        self.most_objects = 0
         self.gate: Optional[asyncio.Event] = None
         """When set, objects wait for it after their head."""
         self.http = 0
@@ -250,7 +249,6 @@ class FaultyFrontend:
             extra = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
             return await _send(writer, fault.status, b"told to fail\n", extra)
         self.open_objects += 1
-        self.most_objects = max(self.most_objects, self.open_objects)
         try:
             return await self._body(writer, data, fault, headers.get("range"))
         finally:

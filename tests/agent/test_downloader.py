@@ -161,17 +161,18 @@ async def test_what_the_installer_asks_for_does_not_wait_for_the_prefetch(
 
 
 async def test_what_the_installer_asks_for_leaves_the_line(frontend: FaultyFrontend, folder: Path) -> None:
-    async with Rig(frontend, folder) as rig:
+    async with Rig(frontend, folder, stall=600.0) as rig:
         first, second = (item.entry.path for item in rig.catalogue.closure[:2])
         frontend.faults[first].append(Fault(stall=0))
         rig.load()
         await until(lambda: frontend.asked(first))
-        assert (await rig.get("/" + second)).body == frontend.generation.objects[second]
+        answer = await asyncio.wait_for(rig.get("/" + second), 60)
+        assert answer.body == frontend.generation.objects[second]
         assert len(frontend.asked(first)) == 1  # and has not moved
 
 
 async def test_what_failed_once_holds_up_nobody_again(frontend: FaultyFrontend, folder: Path) -> None:
-    async with Rig(frontend, folder) as rig:
+    async with Rig(frontend, folder, stall=600.0) as rig:
         first = rig.catalogue.closure[0].entry.path
         frontend.faults[first].extend([Fault(cut=0), Fault(stall=0)])
         rig.load()

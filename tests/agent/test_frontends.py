@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avalanche.agent.frontends import REST_SECONDS, Order
-from tests.agent.faulty import Certificates, Fault, FaultyFrontend, Generation
+from avalanche.agent.connection import Address, Head, Request, Sink
+from avalanche.agent.frontends import REST_SECONDS, Frontends, Order
+from avalanche.agent.item import Item
+from avalanche.agent.pool import Pool
+from avalanche.agent.transfer import Transfer
+from avalanche.manifest import Entry, hash_stream
+from tests.agent.faulty import GENERATION, Certificates, Fault, FaultyFrontend, Generation
 from tests.agent.rig import Rig
 
 
@@ -98,3 +106,51 @@ async def test_a_mirror_that_lacks_or_damages_objects_costs_only_time(
             assert (await rig.get("/" + path)).body == data
     await mirror.stop()
     await frontend.stop()
+
+
+class Counting:
+    """A pool that counts, with one exchange that never ends."""
+
+    def __init__(self) -> None:
+        self.begun = self.given_back = 0
+        self.head = Head(200, {"content-length": "1"})
+
+    async def begin(self, address: Address, request: Request, *, in_line: bool) -> Counting:
+        await asyncio.sleep(0)
+        self.begun += 1
+        return self
+
+    async def receive(self, sink: Sink) -> None:
+        await asyncio.Event().wait()
+
+    def give_back(self, exchange: Counting) -> None:
+        self.given_back += 1
+
+
+class Empty:
+    """A transfer of which nothing has come."""
+
+    item = Item(Entry.of(hash_stream([b"x"]), "x.rpm", None))
+    received_bytes = 0
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_whenever_a_fetch_is_given_up_its_place_in_line_is_given_back(turns: int) -> None:
+    pool = Counting()
+    frontends = Frontends(
+        [Address("http", "127.0.0.1", 1)],
+        GENERATION,
+        pool=cast(Pool, pool),
+        count=lambda received: None,
+        clock=lambda: 0.0,
+    )
+    fetching = asyncio.ensure_future(frontends.fetch(cast(Transfer, Empty())))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    fetching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await fetching
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert pool.given_back == pool.begun
+    assert pool.begun or turns < 7
