@@ -55,6 +55,7 @@ def figure_cells(environment: Mapping[str, str], var: Path, cache: Cache) -> dic
     from lab.bench.firstbyte import run_firstbyte
     from lab.bench.growth import run_growth, up_to
     from lab.bench.inventory import run_inventory
+    from lab.bench.processor import run_processor
     from lab.bench.profiles import run_profiles
     from lab.bench.reports import run_reports
     from lab.bench.stage2 import run_stage2
@@ -69,6 +70,7 @@ def figure_cells(environment: Mapping[str, str], var: Path, cache: Cache) -> dic
         "profiles": lambda: run_profiles(cache),
         "dnf": lambda: _run_dnf(var, cache),
         "firstbyte": lambda: run_firstbyte(cache),
+        "processor": run_processor,
         "tracker": run_tracker,
         "growth": lambda: run_growth(hosts),
     }
