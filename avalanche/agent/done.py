@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from avalanche.agent.deadline import within
 from avalanche.agent.frontend import Frontend
 from avalanche.agent.rundir import RunDirectory
 from avalanche.agent.settings import load_settings
-from avalanche.errors import AvalancheError, TransferTimeout
+from avalanche.errors import AvalancheError, ConfigError, TransferTimeout
 from avalanche.messages import MAX_TEXT, Done, Scalar
 
 TARGET = "/install/done"
@@ -24,6 +25,7 @@ END_SECONDS = 10.0
 """So long ``done`` waits for the end of an agent that has answered; it has nothing left to do."""
 FLUSH_SECONDS = 30.0
 """So long events may take before *done* goes without them."""
+log = logging.getLogger(__name__)
 
 
 async def post_done(frontend: Frontend, run: RunDirectory, message: Done) -> None:
@@ -37,7 +39,10 @@ async def post_done(frontend: Frontend, run: RunDirectory, message: Done) -> Non
     kept = run.done()
     if kept is not None and (kept.attempt, kept.status, kept.text) == (message.attempt, message.status, message.text):
         message = kept
-    run.keep_done(message)
+    try:
+        run.keep_done(message)
+    except ConfigError as error:
+        log.warning("not kept for a repetition reason=%s", error)
     try:
         await within(CONFIRM_SECONDS, frontend.post(TARGET, message.to_json()))
     except asyncio.TimeoutError as error:

@@ -12,7 +12,7 @@ from typing import Optional
 from avalanche.agent.deadline import within
 from avalanche.agent.frontend import Frontend
 from avalanche.agent.rundir import RunDirectory
-from avalanche.errors import AvalancheError, OrderRefused
+from avalanche.errors import AvalancheError, ConfigError, OrderRefused
 from avalanche.messages import MAX_BODY, MAX_TEXT, Event, EventBatch, Scalar
 
 TARGET = "/install/events"
@@ -123,7 +123,11 @@ class Events:
         del self._waiting[: len(reports)]
         first = self._sequence + 1
         self._sequence += len(reports)
-        self._run.keep_sequence(self._sequence)
+        try:
+            self._run.keep_sequence(self._sequence)
+        except ConfigError as error:
+            # An agent that is started again would begin with older numbers; this one goes on.
+            log.warning("numbers of events are not kept reason=%s", error)
         events = tuple(
             Event(number, round(report.at, 3), report.stage, report.status, report.text, report.data)
             for number, report in enumerate(reports, start=first)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import re
 import secrets
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from avalanche.messages import Done, StubDocument
 
 DEFAULT = Path(AGENT).parent
+log = logging.getLogger(__name__)
 
 
 class AlreadyRunning(AvalancheError):
@@ -137,16 +139,28 @@ class RunDirectory:
     def say_failed(self, reason: str) -> None:
         """Tell the stub why there is no kickstart, or whoever looks why the agent ended. The first reason stays."""
         if not (self.path / "failed").exists():
-            self.write("failed", " ".join(reason.split()) + "\n")
+            try:
+                self.write("failed", " ".join(reason.split()) + "\n")
+            except ConfigError as error:
+                log.error("not said reason=%s", error)  # the end of the agent says that it failed
 
     def write(self, name: str, text: str) -> None:
-        """Write a file whole or not at all, mode 0600."""
+        """Write a file whole or not at all, mode 0600.
+
+        Raises:
+            ConfigError: the disk is full or broken.
+        """
         path = self.path / name
         new = self.path / f"{name}.new"
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        new.replace(path)
+        try:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            new.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise ConfigError(f"{path}: cannot be written ({error.strerror}); make room in {self.path}") from error
 
     def lock(self) -> int:
         """Make sure that this process is the only agent here, until it ends.

@@ -35,6 +35,8 @@ _OVERRIDES = ("HOSTS", "RATE", "SIZE", "FILES", "SEED", "FAULTS", "RACKS", "STAG
 _DOCS = Path(__file__).parents[2] / "docs"
 # Beside the payload on every host: the frontend's state, logs, what peers make.
 _WORK_MB = 400
+# libtorrent, unpacked on every host: its file is in use until the agent's end, with a name or without.
+_LIBRARY_MB = 35
 _SETUP_SECONDS, _SETUP_SECONDS_PER_HOST = 180.0, 12.0
 
 Document = dict[str, Any]
@@ -197,7 +199,7 @@ def _measure_cell(folder: Path, name: str, cell: Cell, environment: Mapping[str,
     document["conditions"] = conditions(environment)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    megabytes = _WORK_MB + int(cell.size * 1.6 * (cell.hosts + 5) / 1e6)
+    megabytes = _WORK_MB + int(cell.size * 1.6 * (cell.hosts + 5) / 1e6) + _LIBRARY_MB * cell.hosts
     in_memory = available_memory_mb() > megabytes + 150 * cell.hosts + 1000
     if not in_memory:
         require_space(work, megabytes, purpose=f"the cell {name}")

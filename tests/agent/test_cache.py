@@ -27,6 +27,7 @@ def entry(size: int) -> Entry:
         "disk_filled_by_others",
         "disk_full_of_what_other_hosts_fetch",
         "disk_that_stays_full",
+        "run_directory_full",
         "target_disk_appears",
         "target_disk_too_small",
     ],

@@ -12,9 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from avalanche.agent.done import outcome, post_done
 from avalanche.agent.item import State
+from avalanche.errors import ConfigError
 from tests.agent.faulty import Certificates, Fault, FaultyFrontend, Generation
-from tests.agent.rig import Rig, until
+from tests.agent.rig import ATTEMPT, Rig, until
 
 SIZES = [300_000, 700_000, 262_144, 600_000, 100_000, 900_000, 400_000]
 
@@ -85,6 +87,30 @@ async def disk_that_stays_full(frontend: FaultyFrontend, folder: Path) -> None:
         assert b"no room for p0.rpm (300000 bytes) in" in answer.body, answer.body
         await rig.events.flush(5)
         assert "failed" in dict(frontend.outcomes("packages"))
+
+
+async def run_directory_full(frontend: FaultyFrontend, folder: Path) -> None:
+    """What is kept there is for an agent that is started again; this one goes on, and is heard."""
+    mount(folder / "run", "64k")
+    fill(folder / "run")
+    async with Rig(frontend, folder) as rig:
+        rig.load()
+        for path, data in frontend.generation.objects.items():
+            assert (await rig.get("/" + path)).body == data
+        assert await rig.events.flush(5)
+        assert [status for status, _ in frontend.outcomes("packages")] == ["start", "ok"]
+        await post_done(rig.client, rig.run, outcome(ATTEMPT, "ok", ""))
+        rig.run.say_failed("nothing that could be written")
+    try:
+        rig.run.say_ready()
+    except ConfigError as error:
+        assert (
+            str(error)
+            == f"{rig.run.path}/ready: cannot be written (No space left on device); make room in {rig.run.path}"
+        )
+    else:
+        raise AssertionError("nobody says that the disk is full")
+    assert [path.name for path in rig.run.path.iterdir()] == ["filler"]
 
 
 async def target_disk_appears(frontend: FaultyFrontend, folder: Path) -> None:
