@@ -1,8 +1,9 @@
 """The least that a host of the chain does, without anything of the agent's: one connection in, one out, blocks in
 order. A program of its own:
 
-``send PORT BYTES``, ``sink ADDRESS PORT``, or ``relay ADDRESS PORT BYTES STEP...``, which prints the processor seconds
-that it needed for all bytes, its start not counted. Steps are ``hash``, ``write`` and ``send``.
+``send PORT BYTES``, ``sink ADDRESS PORT BYTES``, which fails when fewer come, or
+``relay ADDRESS PORT BYTES STEP...``, which prints the processor seconds that it needed for all bytes, its start not
+counted. Steps are ``hash``, ``write`` and ``send``.
 """
 
 from __future__ import annotations
@@ -97,8 +98,11 @@ def main(role: str, *words: str) -> None:
             connection.recv(1)
     elif role == "sink":
         with _connected(words[0], int(words[1])) as connection:
-            while connection.recv(1 << 18):
-                pass
+            missing = int(words[2])
+            while data := connection.recv(1 << 18):
+                missing -= len(data)
+        if missing:
+            sys.exit(f"{missing} bytes are missing")
     else:
         print(asyncio.run(relay(words[0], int(words[1]), int(words[2]), words[3:])))
 

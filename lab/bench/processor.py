@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lab.bench.bare import BLOCK, PORT
-from lab.contained import dependent, run
+from lab.contained import CommandFailed, dependent, run
 from lab.network import FRONTEND_ADDRESS, Link, Network, host_address
 
 SIZE = 32_000_000 // BLOCK * BLOCK
@@ -35,7 +35,7 @@ def relay_seconds(size: int, steps: Sequence[str]) -> float:
     """Processor seconds of a host that takes ``size`` bytes, whole blocks, and does with them what ``steps`` say.
 
     Raises:
-        CommandFailed: it did not get all of them.
+        CommandFailed: it did not get all of them, or the next host did not.
     """
     addresses = {"sender": FRONTEND_ADDRESS, "relay": host_address(0), "sink": host_address(1)}
     with ExitStack() as stack:
@@ -44,12 +44,15 @@ def relay_seconds(size: int, steps: Sequence[str]) -> float:
         def command(name: str, *words: str) -> list[str]:
             return dependent(*network.namespace(name).command(*_PROGRAM, *words))
 
-        def start(name: str, *words: str) -> None:
+        def start(name: str, *words: str) -> subprocess.Popen[bytes]:
             process = stack.enter_context(subprocess.Popen(command(name, *words)))
             stack.callback(process.kill)
+            return process
 
         start("sender", "send", str(PORT), str(size))
-        if "send" in steps:
-            start("sink", "sink", str(addresses["relay"]), str(PORT))
+        sink = start("sink", "sink", str(addresses["relay"]), str(PORT), str(size)) if "send" in steps else None
         relay = command("relay", "relay", str(addresses["sender"]), str(PORT), str(size), *steps)
-        return float(run(relay, timeout=_ENOUGH_SECONDS))
+        seconds = float(run(relay, timeout=_ENOUGH_SECONDS))
+        if sink is not None and sink.wait(timeout=_ENOUGH_SECONDS):
+            raise CommandFailed("the next host did not get all bytes")
+        return seconds
