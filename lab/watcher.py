@@ -109,7 +109,7 @@ class Watcher:
     def _watch_due(self, host: Host) -> None:
         """What comes next does not come, and the parent says it has no more of it than this host."""
         host.supply.note(host.received, self._now)
-        is_lean = host.supply.is_lean(host.best_ingress)
+        is_lean = host.supply.is_lean(host.best_ingress, rate(host.received_lately, self._now))
         while host.due < len(host.wants) and self._sim.left(host, host.wants[host.due]) == 0:
             host.due, host.due_since = host.due + 1, self._now
         due = host.wants[host.due] if host.due < len(host.wants) else None

@@ -13,7 +13,7 @@ from itertools import islice
 from tracker.addresses import Addresses
 from tracker.flow import FRONTEND, Flow, ObjectId, PeerId
 from tracker.line import Line
-from tracker.lookup import WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
+from tracker.lookup import AHEAD, WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
 from tracker.policy import Policy
 from tracker.progress import Progress
 from tracker.standing import HEALTHY, SLOW, SUSPECT, Report, Standing
@@ -25,6 +25,8 @@ ADVANCE_SECONDS = 0.05
 """What time brings is looked at so often."""
 PAUSE_SECONDS = 2.0
 """A longer time between two looks means that this process stood still."""
+LOOKED_AHEAD = 64
+"""So far the line is searched for hosts that a host is told of."""
 NEAREST = 16
 """So many possible parents of who lost one are looked at for one that was heard in time."""
 FORGOTTEN_KEPT = 10_000
@@ -79,6 +81,8 @@ class Chains:
         self._advanced = self._looked = float("-inf")
         self._began: float | None = None
         self._restarted = False
+        self._returned = float("-inf")
+        """When somebody came back last, after a restart."""
 
     def __repr__(self) -> str:
         return f"<Chains {len(self._members)} hosts, {self._flow!r}>"
@@ -149,7 +153,7 @@ class Chains:
         give = self._give(member, lookup.asks, now)
         moves, member.moves = tuple(member.moves.items()), {}
         member.next = self._next(member, chance)
-        return Answer(give, moves, member.next, self._line.place(peer.id))
+        return Answer(give, moves, member.next, self._line.place(peer.id), ahead=self._ahead(member, now))
 
     def advance(self, now: float) -> None:
         """Do what time brings: forget the silent, judge the slow, serve those who wait."""
@@ -245,9 +249,13 @@ class Chains:
             self._flow.fetch(peer, thing, parent)
 
     def _place_again(self, peer: PeerId, registration: Registration, now: float) -> None:
-        """After a restart the line gets its former order from its hosts' memory; at another time nobody chooses."""
-        if registration.place is not None and self._began is not None and now - self._began < self.policy.recall:
-            self._restarted = True
+        """After a restart the line gets its former order from its hosts' memory. Nobody chooses at another time, nor
+        after having been silent for too long.
+        """
+        if registration.place is None or peer in self._forgotten:
+            return
+        if self._began is not None and now - self._began < self.policy.recall:
+            self._restarted, self._returned = True, now
             self._line.return_to(peer, registration.place)
 
     def _settle(self, member: _Member, thing: ObjectId) -> None:
@@ -437,11 +445,7 @@ class Chains:
         used.
         """
         peer, rank = member.peer.id, self._standing.rank(member.peer.id)
-
-        def serves(other: PeerId) -> bool:
-            other_rank = self._standing.rank(other)
-            fits = other_rank == HEALTHY or (rank != HEALTHY and other_rank == SUSPECT)
-            return fits and self._standing.may_serve(other, peer, now)
+        serves = self._serves(peer, now)
 
         def has(other: PeerId, thing: ObjectId) -> bool:
             return self._will_have(other, thing) and not self._flow.depends(other, peer, thing)
@@ -468,13 +472,40 @@ class Chains:
 
         return choose
 
+    def _serves(self, child: PeerId, now: float) -> Callable[[PeerId], bool]:
+        """Who may serve ``child`` now."""
+        rank = self._standing.rank(child)
+
+        def serves(other: PeerId) -> bool:
+            other_rank = self._standing.rank(other)
+            fits = other_rank == HEALTHY or (rank != HEALTHY and other_rank == SUSPECT)
+            return fits and self._standing.may_serve(other, child, now)
+
+        return serves
+
+    def _ahead(self, member: _Member, now: float) -> tuple[PeerId, ...] | None:
+        if self._must_wait(member, now):
+            return None
+        peer, serves = member.peer, self._serves(member.peer.id, now)
+
+        def may_have(other: PeerId) -> bool:
+            known = self._members[other]
+            return bool(known.wants) and known.peer.generation == peer.generation and serves(other)
+
+        found = tuple(islice(filter(may_have, islice(self._line.ahead(peer.id), LOOKED_AHEAD)), AHEAD))
+        # Who is told of fewer takes itself for the first in line.
+        return None if len(found) < AHEAD and self._line.place(peer.id) > LOOKED_AHEAD else found
+
     def _will_have(self, peer: PeerId, thing: ObjectId) -> bool:
         member = self._members[peer]
         return (thing in member.wants and member.state == "fetching") or self._flow.asked(peer, thing)
 
     def _is_settling(self, now: float) -> bool:
         """Whether the tracker was restarted just now, and does not know yet who holds what."""
-        return self._restarted and self._began is not None and now - self._began < self.policy.settle
+        if not self._restarted or self._began is None:
+            return False
+        running, policy = now - self._began, self.policy
+        return running < policy.settle or (running < policy.recall and now - self._returned < policy.lull)
 
     def _timely(self, candidates: Iterator[PeerId], now: float) -> PeerId | None:
         """The first that was heard in time, else the first: who leaves a parent that died must not be sent to another

@@ -12,6 +12,9 @@ from tracker.flow import ObjectId, PeerId
 WAIT: PeerId | None = None
 """The answer "not yet": a parent follows as a move."""
 
+AHEAD = 3
+"""So many hosts a host is told of that stand ahead of it; fewer when there are no more."""
+
 BLAMES = ("dead", "refused", "stalled", "corrupt", "slow", "starved")
 STATES = ("fetching", "complete", "leaving")
 
@@ -94,6 +97,8 @@ class Answer:
         next: seconds until the next lookup, at the latest.
         place: where the host stands in the line; it says so when it registers with a tracker that was restarted.
         register: the host is not known, and must say everything again.
+        ahead: the nearest hosts ahead of it that may serve it, `AHEAD` at most, nearest first: its parents while no
+            tracker answers. None: not known now, the last ones stay.
     """
 
     give: tuple[PeerId | None, ...] = ()
@@ -101,3 +106,4 @@ class Answer:
     next: float = 0.0
     place: int | None = None
     register: bool = False
+    ahead: tuple[PeerId, ...] | None = None

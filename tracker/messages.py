@@ -85,7 +85,8 @@ def parse_request(data: bytes, registered: Registered) -> Request:
 
 def format_answer(answer: Answer, *, time: float, rows: Sequence[Row]) -> bytes:
     """Write an answer; ``rows`` says how the parents in it are reached, as far as the child does not know."""
-    parents = list(dict.fromkeys([*(p for p in answer.give if p is not None), *(parent for _, parent in answer.moves)]))
+    named = [*(p for p in answer.give if p is not None), *(parent for _, parent in answer.moves), *(answer.ahead or ())]
+    parents = list(dict.fromkeys(named))
     places = {parent: place for place, parent in enumerate(parents)}
     document: dict[str, Any] = {"version": 1, "time": round(time, 3), "next": round(answer.next, 3)}
     if answer.place is not None:
@@ -94,6 +95,8 @@ def format_answer(answer: Answer, *, time: float, rows: Sequence[Row]) -> bytes:
     document["parents"] = parents
     document["give"] = [-1 if parent is None else places[parent] for parent in answer.give]
     document["move"] = [[thing, places[parent]] for thing, parent in answer.moves]
+    if answer.ahead is not None:
+        document["ahead"] = [places[parent] for parent in answer.ahead]
     document["rows"] = [{name: getattr(row, name) for name in Row.__slots__} for row in rows]
     return _ENCODER.encode(document).encode("ascii")
 
@@ -101,7 +104,7 @@ def format_answer(answer: Answer, *, time: float, rows: Sequence[Row]) -> bytes:
 def parents_of(answer: Answer) -> list[PeerId]:
     """The peers an answer names, the frontend aside."""
     named = {parent for parent in answer.give if parent is not None} | {parent for _, parent in answer.moves}
-    return sorted(named - {FRONTEND})
+    return sorted(named.union(answer.ahead or ()) - {FRONTEND})
 
 
 class _Reader:

@@ -103,6 +103,8 @@ class Downloader:
         self._turning: set[Item] = set()
         """Those whose errand ends because there is another source now."""
         self._given_up: set[Item] = set()
+        self._hopeful: list[Flight] = []
+        """Those that wait because a frontend did not deliver, and that another answer of one may wake."""
         self._leftovers: dict[Item, Leftover] = {}
         self._route = route
         self._sources = sources
@@ -176,6 +178,15 @@ class Downloader:
         if flight is not None and flight.errand is not None and flight.source is not self._route.source(item):
             flight.errand.cancel()
             self._turning.add(item)
+
+    def resume(self) -> None:
+        """A frontend, or what runs beside it, answers: what waits because none did goes on now."""
+        hopeful, self._hopeful = self._hopeful, []
+        for flight in hopeful:
+            flight.not_before = 0.0
+            flight.trouble.woken()
+        if hopeful:
+            self._soon()
 
     def advance(self) -> None:
         """Start every transfer that may run now."""
@@ -481,6 +492,8 @@ class Downloader:
                 raise TransferError(text)
             elif source.is_frontend:
                 self._pause(flight, flight.trouble.judge(source, error))
+                if flight.trouble.may_be_woken(error):
+                    self._hopeful.append(flight)
             else:
                 flight.trouble.judge_peer(source, error)
                 self._route.failed(item, source, error)

@@ -110,6 +110,7 @@ class Feed:
             is_live=lambda: events.refused is None,
             delay=delay,
         )
+        frontends.on_answer = self.downloader.resume
         self.watch = InstallWatch(events)
         proxy = Proxy(self.catalogue, self.downloader, on_query=self.watch.asked, metrics=self._metrics)
         self._server = Server(proxy.answer)

@@ -72,6 +72,8 @@ class Frontends(Source):
         count: Callable[[int], None],
         clock: Callable[[], float],
     ) -> None:
+        self.on_answer: Callable[[], None] = lambda: None
+        """One of them has begun to deliver."""
         self._addresses = addresses
         self._order = Order(len(addresses))
         self._clock = clock
@@ -116,6 +118,7 @@ class Frontends(Source):
             if exchange.head.status not in (200, 206):
                 raise await _refusal(exchange, target)
             _check_head(address, exchange.head, transfer)
+            self.on_answer()
             await exchange.receive(_Counted(transfer, self._count))
         finally:
             self._pool.give_back(exchange)

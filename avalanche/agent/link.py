@@ -6,6 +6,7 @@ docs/protocol.md, sections 11.1, 11.2 and 11.4.
 from __future__ import annotations
 
 import asyncio
+import logging
 from mmap import mmap
 from typing import TYPE_CHECKING, Optional
 
@@ -19,7 +20,7 @@ from avalanche.manifest import BLOCK, PIECE
 if TYPE_CHECKING:
     from avalanche.agent.parents import Parent, Parents
 
-SILENT_SECONDS = 1.2
+SILENT_SECONDS = 1.0
 STALLED_SECONDS = 30.0
 STARVED_SECONDS = 3.0
 COMPLAIN_SECONDS = 1.0
@@ -30,6 +31,7 @@ SLOW_BACKLOG = 65536
 SLOW_EGRESS, SLOW_INGRESS = 0.6, 0.85
 IDLE_SECONDS = 30.0
 HEAD_BYTES = 8192
+log = logging.getLogger(__name__)
 _LENGTHS = {
     frames.HEARTBEAT: (0, frames.MAXIMUM_HEARTBEAT),
     frames.END: (0, 0),
@@ -174,6 +176,8 @@ class Link(asyncio.BufferedProtocol):
         elif self._last and why is not None and (self._requests or why != "dead"):
             self._blame(why, sha256)
         requests, self._requests = list(self._requests.values()), {}
+        if requests:
+            log.warning("parent lost peer=%s objects=%d reason=%s", self._parent, len(requests), reason)
         for request in requests:
             request.fail(ParentLost(f"{self._parent}: {reason}", why))
         self.abort()

@@ -17,6 +17,8 @@ MAXIMUM_NAMES = 4096
 MAXIMUM_BLAMES = 32
 MAXIMUM_KNOWN = 256
 MAXIMUM_ANSWER = 4 << 20
+AHEAD = 3
+"""Of so many hosts ahead of it a host is told; of fewer when there are no more."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the tracker said. ``give`` has a parent for each ask, None for *not yet*."""
+    """What the tracker said. ``give`` has a parent for each ask, None for *not yet*; ``ahead`` who may serve this host
+    while no tracker answers, nearest first, None when that stays what it was.
+    """
 
     time: float
     next: float
@@ -56,6 +60,7 @@ class Answer:
     give: tuple[Optional[str], ...]
     moves: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
+    ahead: Optional[tuple[str, ...]] = None
 
 
 def format_lookup(row: Mapping[str, Any]) -> bytes:
@@ -86,6 +91,7 @@ def parse_answer(data: bytes, asks: Sequence[Ask]) -> Answer:
             give=give,
             moves=tuple((str(sha256), parents[_index(index)]) for sha256, index in row["move"]),
             rows=tuple(_row(item) for item in row["rows"]),
+            ahead=tuple(parents[_index(index)] for index in row["ahead"]) if "ahead" in row else None,
         )
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise ProtocolError(f"lookup: the tracker's answer cannot be read: {type(error).__name__}: {error}") from None

@@ -185,7 +185,7 @@ class Parents:
     @property
     def is_lean(self) -> bool:
         """Has too little come for some seconds, whatever anybody says about it?"""
-        return self._supply.is_lean(self.meter.best)
+        return self._supply.is_lean(self.meter.best, self.meter.rate)
 
     def look(self, now: float, *, forgive: bool) -> None:
         """See how much has come."""

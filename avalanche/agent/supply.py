@@ -38,8 +38,11 @@ class Supply:
         """What was before proves nothing."""
         self._marks.clear()
 
-    def is_lean(self, best: float) -> bool:
-        """Has too little come for `LEAN_SECONDS`? ``best``: bytes per second in the host's best half second.
+    def is_lean(self, best: float, rate: float) -> bool:
+        """Has too little come for `LEAN_SECONDS`, and does it still?
+
+        Args:
+            best, rate: bytes per second in the host's best half second, and in the last one.
 
         Nothing at all, ever, is another matter: `fill_seconds`.
         """
@@ -47,4 +50,4 @@ class Supply:
             return False
         (begun, before), (now, total) = self._marks[0], self._marks[-1]
         least = max(LEAN_SHARE * best, LEAN_LEAST)
-        return now - begun >= LEAN_SECONDS and total - before < least * (now - begun)
+        return rate < least and now - begun >= LEAN_SECONDS and total - before < least * (now - begun)

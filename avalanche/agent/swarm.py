@@ -43,6 +43,11 @@ GROWTH = 4
 second of work, at the moment when a host, and all behind it, wait for the first block.
 """
 PAUSE = 0.05
+"""Seconds between two lookups, at least."""
+RETRY_FIRST, RETRY_LAST = 0.2, (0.25, 1.0)
+"""So long a host waits before it asks a tracker again that did not answer; at last half of the time it usually leaves
+between two lookups, within these bounds. A tracker that was restarted waits until all hosts have said what they hold.
+"""
 RETURN_SECONDS = 30.0
 """So long after it left the first of several trackers a host looks whether it is there again."""
 PROBE_SECONDS = 1.0
@@ -50,7 +55,6 @@ EASE = 1.0
 """A tracker that asks for more seconds between lookups than this has many hosts: what is not urgent waits longer."""
 LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE = 15.0, 30.0
 """While it has spoken less often, a host need not pause when its installer waits or a parent is lost."""
-"""Seconds between two lookups, at least."""
 ALONE_SECONDS = 5.0
 """Without a tracker for so long, and with nothing left to fetch, objects come from the frontend, `ALONE_STREAMS` at a
 time.
@@ -107,11 +111,17 @@ class Swarm(Route):
         self._dropped: dict[str, None] = {}
         self._blames: dict[tuple[str, ...], None] = {}
         self._starved: dict[str, float] = {}
+        self._ahead: Optional[tuple[str, ...]] = None
+        """Who may serve this host while no tracker answers; None while that is not known."""
+        self._lost: set[str] = set()
+        """Those of them from whom nothing can be fetched any more."""
         self._must_register = True
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
         self._spacing = PAUSE
         """Seconds between two lookups, unless the second is urgent."""
+        self._next = 2 * RETRY_LAST[1]
+        """Seconds between two lookups, as a tracker said last."""
         self._leave, self._leave_at = LOOKUPS_AT_ONCE, self._now()
         self._is_leaving = False
         self._answered: Optional[float] = None
@@ -211,6 +221,7 @@ class Swarm(Route):
 
     def abandon(self, peer: str) -> None:
         """Ask again for everything that was to come from a parent."""
+        self._lost.add(peer)
         for sha256, parent in self._given.items():
             item = self._catalogue.find_object(sha256)
             if parent == peer and item is not None:
@@ -241,7 +252,10 @@ class Swarm(Route):
 
     @property
     def _is_alone(self) -> bool:
-        return self._answered is not None and self._now() - self._answered > ALONE_SECONDS
+        """Is there no tracker, and nothing left that comes from a known parent?"""
+        if self._answered is None or self._now() - self._answered <= ALONE_SECONDS:
+            return False
+        return all(parent is None for parent in self._given.values())
 
     # --- lookups ---
 
@@ -255,13 +269,18 @@ class Swarm(Route):
             await self._pause(wait)
             try:
                 wait = self._apply(*await self._look_up())
+                if tries and self._downloader is not None:
+                    self._downloader.resume()  # where the tracker runs a frontend often does
                 tries = 0
             except (TransferError, ProtocolError) as error:
                 if tries == 0:
                     log.warning("no tracker reason=%s", error)
                 tries += 1
                 self._must_register = True
-                wait = min(0.2 * 2 ** min(tries - 1, 10), 1.0) * (0.5 + random.random())  # noqa: S311 - jitter
+                self._help_itself()
+                least, most = RETRY_LAST
+                backoff = min(RETRY_FIRST * 2 ** min(tries - 1, 10), max(least, min(most, self._next / 2)))
+                wait = backoff * (0.5 + random.random())  # noqa: S311 - jitter
                 if isinstance(error, SourceUnavailable) and error.retry_after is not None:
                     wait = max(wait, error.retry_after)
                 await asyncio.sleep(wait)
@@ -304,6 +323,7 @@ class Swarm(Route):
         registers = self._must_register
         if registers:
             self._ask_again()
+            self._forget_pace()
         asks = [self._fresh(ask) for ask in list(self._asks.values())[: lookup.MAXIMUM_ASKS]]
         done = list(self._done)[: lookup.MAXIMUM_NAMES]
         dropped = list(self._dropped)[: lookup.MAXIMUM_NAMES]
@@ -379,6 +399,10 @@ class Swarm(Route):
             if parent is None and sha256 not in self._asks and item is not None:
                 self._ask(item)
 
+    def _forget_pace(self) -> None:
+        """What was said of pace and never heard is of another time; what still holds is said again within a second."""
+        self._blames = {blame: None for blame in self._blames if blame[1] not in ("slow", "starved")}
+
     def _registration(self) -> dict[str, Any]:
         fetch = []
         for sha256, parent in self._given.items():
@@ -399,13 +423,16 @@ class Swarm(Route):
         """Do what the tracker says; return how long to wait before the next lookup."""
         self._answered = self._now()
         self._offset = answer.time - self._now()
-        self._spacing = max(PAUSE, answer.next - EASE)
+        self._next, self._spacing = answer.next, max(PAUSE, answer.next - EASE)
         for row in answer.rows:
             self._parents.learn(row)
         if answer.register:
             return PAUSE
         if answer.place is not None:
             self._parents.place = answer.place
+        if answer.ahead is not None:
+            self._ahead = answer.ahead
+            self._lost.clear()
         for ask, parent in zip(asks, answer.give):
             # What was asked once more meanwhile has another answer coming.
             kept = self._asks.get(ask.sha256)
@@ -416,6 +443,27 @@ class Swarm(Route):
             self._asks.pop(sha256, None)
             self._give(sha256, parent)
         return PAUSE if self._asks or self._blames else answer.next
+
+    def _help_itself(self) -> None:
+        """No tracker answers: what has no parent comes from the nearest one ahead, as far as the last answer tells."""
+        helped: dict[str, int] = {}
+        for sha256, ask in list(self._asks.items()):
+            parent = self._nearest(ask.avoid)
+            if parent is not None and self._given.get(sha256, parent) is None:
+                helped[parent] = helped.get(parent, 0) + 1
+                del self._asks[sha256]
+                self._give(sha256, parent)
+        for parent, count in helped.items():
+            log.info("without a tracker peer=%s objects=%d", parent, count)
+
+    def _nearest(self, avoid: Optional[str]) -> Optional[str]:
+        ahead = self._ahead
+        if ahead is None:
+            return None
+        later = ahead[ahead.index(avoid) + 1 :] if avoid in ahead else ahead
+        found = next((peer for peer in later if peer not in self._lost), None)
+        # Who has lost all that stood ahead of it is the first in line.
+        return FRONTEND if found is None and len(ahead) < lookup.AHEAD else found
 
     def _give(self, sha256: str, parent: Optional[str]) -> None:
         item = self._catalogue.find_object(sha256)

@@ -9,7 +9,7 @@ from typing import Callable, Optional
 from avalanche.agent.events import Events
 from avalanche.agent.source import Refused, Source
 from avalanche.agent.transfer import DiskFull
-from avalanche.errors import AvalancheError, SourceUnavailable, StoreFull, VerificationFailed
+from avalanche.errors import AvalancheError, SourceUnavailable, StoreFull, TransferError, VerificationFailed
 from avalanche.manifest import Entry
 from avalanche.messages import retry_delay
 
@@ -51,14 +51,17 @@ class Trouble:
         self._mismatches = 0
         self._refusals = 0
         self._full = 0
+        self._was_woken = False
 
     def __repr__(self) -> str:
         return f"<Trouble {self._entry.path} tries={self._tries} mismatches={self._mismatches}>"
 
     def judge_peer(self, source: Source, error: AvalancheError) -> None:
         """Tell of a host that did not deliver; somebody else is asked at once, so it never is the end."""
-        log.warning("peer left peer=%s path=%s reason=%s", source, self._entry.path, error)
+        # A parent that dies takes hundreds of objects along; its link tells of it once.
+        log.debug("asked elsewhere peer=%s path=%s reason=%s", source, self._entry.path, error)
         if isinstance(error, VerificationFailed):
+            log.warning("wrong bytes peer=%s path=%s reason=%s", source, self._entry.path, error)
             self._report(f"{error} (from {source}); fetched again from elsewhere", key=self._entry.path)
 
     def judge(self, source: Source, error: AvalancheError) -> float:
@@ -83,6 +86,20 @@ class Trouble:
             self._report(f"waiting for {self._entry.path}, {self._tries} tries: {error}", key="waiting")
         asked = error.retry_after if isinstance(error, SourceUnavailable) else None
         return self._delay(rounds, asked)
+
+    def may_be_woken(self, error: AvalancheError) -> bool:
+        """May it be tried again before its time, when a frontend answers something else?
+
+        Not after a final answer, nor one that says when to come back; nor after it was woken in vain: what fails for a
+        reason of its own keeps its pace.
+        """
+        is_told = isinstance(error, Refused) or getattr(error, "retry_after", None) is not None
+        was_woken, self._was_woken = self._was_woken, False
+        return isinstance(error, TransferError) and not is_told and not was_woken
+
+    def woken(self) -> None:
+        """It is tried again before its time."""
+        self._was_woken = True
 
     def judge_full_disk(self, error: DiskFull, *, is_demanded: bool) -> float:
         """Say how many seconds to wait for room. A prefetch waits for ever, the installer does not.

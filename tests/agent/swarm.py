@@ -61,6 +61,8 @@ class StubTracker:
         self.forgets = False
         """Does the next lookup find a tracker that was restarted?"""
         self.moves: list[tuple[str, str]] = []
+        self.ahead: Optional[list[str]] = None
+        """Who stands ahead of every host, nearest first; None: not said."""
         self._bad: set[tuple[str, str]] = set()
         self._server: Optional[asyncio.AbstractServer] = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -124,12 +126,14 @@ class StubTracker:
             self._bad.add((child, blame[0]))
         give = [None if self.gives_nothing else self._choose(child, *ask[::2]) for ask in row.get("ask", [])]
         moves, self.moves = self.moves, []
-        names = [*filter(None, give), *(parent for _, parent in moves)]
+        names = [*filter(None, give), *(parent for _, parent in moves), *(self.ahead or ())]
         rows = [self._row(name, child) for name in dict.fromkeys(names) if name != "frontend"]
         parents = list(dict.fromkeys(names))
         answer["parents"], answer["rows"] = parents, rows
         answer["give"] = [-1 if name is None else parents.index(name) for name in give]
         answer["move"] = [[sha256, parents.index(parent)] for sha256, parent in moves]
+        if self.ahead is not None:
+            answer["ahead"] = [parents.index(name) for name in self.ahead]
         return answer
 
     def _choose(self, child: str, sha256: str, avoid: str = "") -> str:

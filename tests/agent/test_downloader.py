@@ -133,6 +133,35 @@ async def test_a_frontend_that_restarts_in_mid_load_costs_only_time(frontend: Fa
             assert (await rig.get("/" + path)).body == data
 
 
+async def test_what_a_frontend_failed_to_send_comes_when_it_sends_something_else(
+    frontend: FaultyFrontend, folder: Path
+) -> None:
+    frontend.faults[SMALL].append(Fault(status=500))
+    frontend.faults[BIG].append(Fault(cut=300001))
+    async with Rig(frontend, folder, delay=lambda tries, retry_after: 3600.0) as rig:
+        await assert_everything_arrives(rig)
+    assert (len(frontend.asked(SMALL)), len(frontend.asked(BIG))) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [(Fault(status=500), 2), (Fault(status=503, retry_after="7"), 1), (Fault(flip=17), 1), (Fault(status=404), 1)],
+    ids=["it failed", "it said when", "wrong bytes", "a final answer"],
+)
+async def test_what_fails_for_a_reason_of_its_own_keeps_its_pace(
+    frontend: FaultyFrontend, folder: Path, fault: Fault, times: int
+) -> None:
+    frontend.always[SMALL] = fault
+    async with Rig(frontend, folder, delay=lambda tries, retry_after: 3600.0) as rig:
+        rig.load()
+        others = [item for item in rig.catalogue.closure if item.entry.path != SMALL]
+        await until(lambda: all(item.has_arrived for item in others))
+        rig.downloader.resume()
+        rig.downloader.resume()
+        await until(lambda: not list(rig.downloader.flights))
+        assert len(frontend.asked(SMALL)) == times
+
+
 async def test_eight_objects_are_asked_for_and_one_comes(frontend: FaultyFrontend, folder: Path) -> None:
     frontend.gate = asyncio.Event()
     async with Rig(frontend, folder) as rig:

@@ -31,6 +31,13 @@ def test_the_page_s_answer_is_read() -> None:
     (row,) = answer.rows
     assert (row.peer, row.address, row.port, row.expires) == ("d6b394fc09dba5e9", "10.1.255.253", 40001, 1795000600)
     assert (answer.place, answer.register, answer.next) == (7, False, 0.5)
+    assert answer.ahead == ("d6b394fc09dba5e9",)
+
+
+def test_who_stands_ahead_may_be_left_out() -> None:
+    row = json.loads(example("lookup-answer"))
+    del row["ahead"]
+    assert parse_answer(json.dumps(row).encode(), ASKS).ahead is None
 
 
 def test_nothing_that_is_empty_is_written() -> None:
@@ -52,6 +59,8 @@ def test_nothing_that_is_empty_is_written() -> None:
         {"rows": [{"peer": "x"}]},
         {"parents": None},
         {"time": "now"},
+        {"ahead": [9]},
+        {"ahead": None},
     ],
 )
 def test_an_answer_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
@@ -67,7 +76,7 @@ values = st.recursive(
 )
 
 
-@given(st.sampled_from(["time", "next", "place", "register", "parents", "give", "move", "rows"]), values)
+@given(st.sampled_from(["time", "next", "place", "register", "parents", "give", "move", "ahead", "rows"]), values)
 def test_whatever_a_tracker_answers_is_an_answer_or_an_error(key: str, value: object) -> None:
     row = {**json.loads(example("lookup-answer")), key: value}
     try:

@@ -14,6 +14,7 @@ from avalanche.membership import Membership
 from tests.agent.faulty import ORDER, FaultyFrontend
 from tests.agent.rig import Rig, until
 from tests.agent.swarm import HostileParent, StubTracker, silent, token_of
+from tests.agent.test_parents import honest, objects_of
 
 
 def entries(frontend: FaultyFrontend) -> list[str]:
@@ -106,6 +107,110 @@ async def test_without_a_tracker_the_frontend_feeds_two_at_a_time(
         frontend.gate.set()
         await asyncio.wait_for(rig.downloader.has_closure.wait(), 60)
         await tracker.start()
+
+
+async def test_without_a_tracker_nothing_comes_from_the_frontend_while_a_parent_is_there(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "ALONE_SECONDS", 0.2)
+    monkeypatch.setattr(swarm, "BATCH", 600_000)
+    monkeypatch.setattr(swarm, "AHEAD", 600_000)
+    parent = HostileParent({}, silent)
+    tracker.add_parent("a" * 16, await parent.start())
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        rig.load()
+        await until(lambda: parent.asked)
+        assert len(tracker.asked()) < len(entries(frontend)), "some are not asked for yet"
+        await tracker.stop()
+        assert rig.feed.relay is not None
+        route = rig.feed.relay.route
+        assert route._answered is not None
+        answered = route._answered
+        await until(lambda: route._now() - answered > 2 * swarm.ALONE_SECONDS)
+        rig.downloader.advance()
+        assert all(flight.source is not route._frontend for flight in rig.downloader.flights)
+        await tracker.start()
+    await parent.stop()
+
+
+@pytest.mark.parametrize("lost", [1, 2], ids=["its parent", "everybody ahead"])
+async def test_without_a_tracker_the_next_one_ahead_takes_the_place_of_a_lost_parent(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, lost: int
+) -> None:
+    first, second = HostileParent({}, silent), HostileParent(objects_of(frontend), honest)
+    tracker.ahead = [
+        tracker.add_parent("a" * 16, await first.start()),
+        tracker.add_parent("b" * 16, await second.start()),
+    ]
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        rig.load()
+        await until(lambda: first.asked and set(tracker.asked()) == set(entries(frontend)))
+        await tracker.stop()
+        for parent in (first, second)[:lost]:
+            await parent.stop()
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 20)
+        packages = [path for _, path, _ in frontend.requests if path.startswith("/install/packages/")]
+        assert bool(packages) == (lost == 2), "who has lost all that stood ahead is the first in line"
+        assert bool(second.asked) == (lost == 1)
+        await tracker.start()
+    await second.stop()
+
+
+async def test_when_three_ahead_are_lost_a_tracker_is_waited_for(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    parents = [HostileParent({}, silent) for _ in range(swarm.lookup.AHEAD)]
+    tracker.ahead = [tracker.add_parent(letter * 16, await parent.start()) for letter, parent in zip("abc", parents)]
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        rig.load()
+        await until(lambda: parents[0].asked)
+        await tracker.stop()
+        for parent in parents:
+            await parent.stop()
+        assert rig.feed.relay is not None
+        route = rig.feed.relay.route
+        await until(lambda: len(route._lost) == 3 and not list(rig.downloader.flights))
+        assert set(route._given.values()) == {None}, "others may stand ahead, whom nobody has named"
+        tracker.parents.clear()
+        tracker.ahead = None
+        await tracker.start()
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 20)
+
+
+async def test_a_tracker_that_comes_back_wakes_what_waits_for_the_frontend(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    async with Rig(
+        frontend, folder, membership=tracker.membership(ORDER), delay=lambda tries, retry_after: 3600.0
+    ) as rig:
+        await frontend.stop()
+        rig.load()
+        await until(lambda: set(tracker.asked()) == set(entries(frontend)))
+        await until(lambda: not list(rig.downloader.flights))
+        assert rig.feed.relay is not None
+        route = rig.feed.relay.route
+        await tracker.stop()
+        await until(lambda: route._must_register)  # it has noticed
+        await frontend.start()
+        await tracker.start()
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 20)
+
+
+async def test_what_was_said_of_pace_while_no_tracker_heard_it_is_not_said_later(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker
+) -> None:
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        await rig.loaded()
+        await tracker.stop()
+        assert rig.feed.relay is not None
+        route = rig.feed.relay.route
+        await until(lambda: route._must_register)
+        route.blame("a" * 16, "starved", entries(frontend)[0])
+        route.blame("b" * 16, "slow")
+        route.blame("c" * 16, "dead")
+        await tracker.start()
+        await until(lambda: tracker.blames)
+    assert tracker.blames == [("c" * 16, "dead")]
 
 
 async def test_a_tracker_that_comes_back_is_told_what_is_here(

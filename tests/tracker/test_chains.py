@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tracker.chains import Chains, PeerReplaced
+from tracker.chains import LOOKED_AHEAD, Chains, PeerReplaced
 from tracker.flow import FRONTEND
 from tracker.lookup import WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
 
@@ -362,8 +362,49 @@ def test_a_restarted_tracker_gets_the_old_chain_back(cluster: Cluster) -> None:
         have = Registration(EVERYTHING, places[name], ("x",), (("y", FRONTEND if name == "a" else "q-1", 5),))
         answer = restarted.say(name, registration=have, asks=(Ask("z", 9),))
         assert answer.give == (WAIT,), "who asks first does not know what the others hold"
-    restarted.now += 1.6
+    restarted.now += 0.5
     assert [restarted.moves(restarted.say(name)) for name in "abc"] == [{"z": FRONTEND}, {"z": "a"}, {"z": "b"}]
+
+
+def test_while_hosts_come_back_to_a_restarted_tracker_nobody_gets_a_parent(cluster: Cluster) -> None:
+    names = [f"h{number:02}" for number in range(20)]
+    cluster.join(*names)
+    places = {name: cluster.say(name).place for name in names}
+    restarted = Cluster()
+    for name in reversed(names):
+        registration = Registration(EVERYTHING, places[name])
+        assert restarted.say(name, registration=registration, asks=(Ask("z", 9),)).give == (WAIT,)
+        assert restarted.say(name).ahead is None, "who stands ahead is not known yet"
+        restarted.now += 0.15
+    restarted.now += 0.1
+    moves = [restarted.moves(restarted.say(name)) for name in names]
+    assert moves == [{"z": FRONTEND}, *({"z": name} for name in names[:-1])]
+
+
+def test_a_newcomer_does_not_make_those_who_came_back_wait(cluster: Cluster) -> None:
+    restarted = Cluster()
+    restarted.say("a", registration=Registration(EVERYTHING, 0), asks=(Ask("z", 9),))
+    restarted.now += 0.45
+    restarted.join("new")
+    assert restarted.moves(restarted.say("a")) == {"z": FRONTEND}
+
+
+def test_a_host_is_told_who_stands_ahead_of_it_and_may_serve_it(cluster: Cluster) -> None:
+    cluster.line_up("a", "b", "c", "d", "e")
+    assert [cluster.names(cluster.say(name).ahead or ()) for name in "abe"] == [[], ["a"], ["d", "c", "b"]]
+    cluster.blame("e", "d", "dead")
+    assert cluster.names(cluster.say("e").ahead or ()) == ["c", "b", "a"]
+
+
+def test_who_is_of_no_use_is_not_named_and_nobody_is_said_to_be_first_who_may_not_be(cluster: Cluster) -> None:
+    cluster.join("a")
+    cluster.join(*(f"n{number:02}" for number in range(LOOKED_AHEAD - 1)), wants=frozenset())
+    cluster.join("b")
+    assert cluster.names(cluster.say("b").ahead or ()) == ["a"]
+    cluster.join("other", wants=frozenset())
+    cluster.join("c", "d", "e")
+    assert cluster.say("c").ahead is None, "only b is near, and a stands beyond"
+    assert cluster.names(cluster.say("e").ahead or ()) == ["d", "c", "b"]
 
 
 def test_who_registers_again_waits_no_longer_for_what_it_has_or_fetches(cluster: Cluster) -> None:
@@ -379,6 +420,15 @@ def test_nobody_chooses_its_place_at_another_time(cluster: Cluster) -> None:
     cluster.wait(11.0, "a", "b")
     cluster.say("m", registration=Registration(EVERYTHING, 0))
     assert cluster.say("m").place == 2
+
+
+def test_who_was_forgotten_early_in_the_run_comes_back_at_the_end(cluster: Cluster) -> None:
+    cluster.line_up("a", "b", "c", "d")
+    cluster.blame("c", "b", "dead", asks=(Ask("x", 9, "b-1"),))
+    cluster.wait(5.0, "a", "c", "d")
+    assert cluster.say("b").register, "it was silent for too long"
+    answer = cluster.say("b", registration=Registration(EVERYTHING, 1, (), (("x", "a-1", 5),)))
+    assert (answer.place, cluster.moves(answer)) == (3, {"x": "d"})
 
 
 def test_claims_that_contradict_each_other_make_no_circle(cluster: Cluster) -> None:

@@ -108,3 +108,12 @@ def test_an_answer_names_parents_once_and_points_to_them() -> None:
     assert sorted(row["parents"]) == ["a", "b", "frontend"]
     assert parents_of(answer) == ["a", "b"]
     assert (row["time"], row["next"], row["place"], row["register"]) == (1.235, 0.25, 3, False)
+    assert "ahead" not in row
+
+
+def test_who_stands_ahead_is_named_with_a_row() -> None:
+    answer = Answer(give=("a",), ahead=("a", "c"))
+    row = json.loads(format_answer(answer, time=1.0, rows=()))
+    assert [row["parents"][place] for place in row["ahead"]] == ["a", "c"]
+    assert parents_of(answer) == ["a", "c"]
+    assert json.loads(format_answer(Answer(ahead=()), time=1.0, rows=()))["ahead"] == []

@@ -108,7 +108,11 @@ def test_the_answer_is_written_as_the_page_says() -> None:
     row = json.loads(example("lookup-answer"))
     peer = row["parents"][1]
     answer = Answer(
-        give=(peer, "frontend"), moves=((row["move"][0][0], "frontend"),), next=row["next"], place=row["place"]
+        give=(peer, "frontend"),
+        moves=((row["move"][0][0], "frontend"),),
+        next=row["next"],
+        place=row["place"],
+        ahead=(peer,),
     )
     rows = [Row(**row["rows"][0])]
     written = json.loads(format_answer(answer, time=NOW, rows=rows))
@@ -116,7 +120,9 @@ def test_the_answer_is_written_as_the_page_says() -> None:
     assert sorted(written.pop("parents")) == sorted(row["parents"])
     assert written.pop("give") == [0, 1]
     assert written.pop("move") == [[row["move"][0][0], 1]]
-    assert written == {name: value for name, value in row.items() if name not in ("parents", "give", "move")}
+    assert written.pop("ahead") == [0]
+    varied = ("parents", "give", "move", "ahead")
+    assert written == {name: value for name, value in row.items() if name not in varied}
     assert asdict(rows[0]).keys() == row["rows"][0].keys()
 
 
