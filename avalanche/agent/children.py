@@ -314,14 +314,15 @@ class Child(asyncio.Protocol):
         if len(data) != size:
             self._refuse(request, frames.NOT_HERE)  # the disk has lost it; somebody else has it
             return
+        is_last = request.sent + size == request.item.entry.size
         head = frames.data_head(request.id, request.sent, size)
-        self._write(b"".join((self._proof(request), head, data)))
+        end = frames.bare(frames.END, request.id) if is_last else b""
+        self._write(b"".join((self._proof(request), head, data, end)))
         self._sharing.egress.count(size)
         request.sent += size
         self._note(request)
-        if request.sent == request.item.entry.size:
+        if is_last:
             self._forget(request)
-            self._write(frames.bare(frames.END, request.id))
 
     def _proof(self, request: _Request) -> bytes:
         """What the child needs to check each block of a piece, before the first of them; one block needs nothing."""

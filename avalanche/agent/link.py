@@ -82,6 +82,7 @@ class Link(asyncio.BufferedProtocol):
         self._room = memoryview(mmap(-1, BUFFER))  # only what is ever filled takes memory
         self._filled = 0
         self._opened: Optional[asyncio.Future[None]] = None
+        self._said: list[bytes] = []
         self._is_open = False
         self._ended: Optional[ParentLost] = None
         self._is_blamed = False
@@ -201,8 +202,17 @@ class Link(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def _write(self, data: bytes) -> None:
+        """Send with everything else that is said in this turn of the loop: each packet costs both ends more than what
+        is in it.
+        """
+        if not self._said:
+            self._loop.call_soon(self._speak)
+        self._said.append(data)
+
+    def _speak(self) -> None:
+        said, self._said = self._said, []
         if self._transport is not None:
-            self._transport.write(data)
+            self._transport.write(b"".join(said))
 
     # --- what the transport calls ---
 
