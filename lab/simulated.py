@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from avalanche.agent.supply import Supply
+from avalanche.agent.swarm import RETRY_LAST
 from avalanche.manifest import PIECE
 from tracker.flow import ObjectId, PeerId
 from tracker.lookup import Ask, Blame, Peer
@@ -129,6 +130,10 @@ class Host:
     registered_at: int = -1
     lookups: int = 0
     tracker_lost: float | None = None
+    tries: int = 0
+    interval: float = 2 * RETRY_LAST[1]
+    ahead: tuple[PeerId, ...] | None = None
+    lost: set[PeerId] = field(default_factory=set)
     longest_wait_for_dead: float = 0.0
     died: float = 0.0
 

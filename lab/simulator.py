@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from avalanche.agent.link import SILENT_SECONDS
+from avalanche.agent.lookup import stand_in
 from avalanche.agent.parents import quiet_seconds
 from avalanche.agent.source import PREFETCHES
 from avalanche.agent.swarm import (
@@ -30,6 +31,7 @@ from avalanche.agent.swarm import (
     OPEN_REQUESTS,
     WINDOW,
     WINDOW_SECONDS,
+    retry_seconds,
 )
 from lab.simulated import Connection, Host, Outcome, Request, World
 from lab.watcher import Watcher, note, rate
@@ -265,12 +267,14 @@ class Simulation:
         if not self._tracker_up:
             lost = host.tracker_lost = self.now if host.tracker_lost is None else host.tracker_lost
             host.asking = False
-            pause = min(1.0, 0.2 + (self.now - lost)) * self.chance.uniform(0.5, 1.5)
+            host.tries += 1
+            self._help_itself(host)
+            pause = retry_seconds(host.tries, host.interval) * self.chance.uniform(0.5, 1.5)
             self.at(self.now + pause, lambda: self.look_up(host))
             if self.now - lost > ALONE_SECONDS and not host.requests:
                 self._fetch_alone(host)
             return
-        host.tracker_lost = None
+        host.tracker_lost, host.tries = None, 0
         host.lookups += 1
         lookup = self._compose(host)
         try:
@@ -283,6 +287,19 @@ class Simulation:
             self.now + self.world.round_trip / 2 + size / self.frontend.up, lambda: self._hear(host, lookup, answer)
         )
 
+    def _help_itself(self, host: Host) -> None:
+        """Without a tracker the nearest one ahead takes the place of a parent (section 10.1)."""
+        if host.ahead is None:
+            return
+        asks, host.unasked = host.unasked + self._new_asks(host), []
+        for ask in asks:
+            parent = stand_in(host.ahead, host.lost, ask.avoid)
+            if parent is None:
+                host.unasked.append(ask)
+            else:
+                self._give(host, ask.thing, parent)
+        self._request_more(host)
+
     def _compose(self, host: Host) -> Lookup:
         register = None
         if host.registered_at != self._tracker_life:
@@ -292,6 +309,7 @@ class Simulation:
             register = Registration(frozenset(host.wants), host.place, have, fetch)
             host.unasked += [Ask(thing, self.left(host, thing)) for thing in host.waiting]
             host.waiting.clear()
+            host.blames = [blame for blame in host.blames if blame.why not in ("slow", "starved")]
         asks = host.unasked + self._new_asks(host)
         state = "fetching" if host.finished is None else "complete"
         if (
@@ -322,7 +340,8 @@ class Simulation:
         return asks
 
     def _is_due(self, host: Host) -> bool:
-        return host.cursor < len(host.wants) and host.asked - host.asked % BATCH <= host.received + AHEAD
+        ahead = min(AHEAD, WINDOW + GROWTH * host.received)
+        return host.cursor < len(host.wants) and host.asked - host.asked % BATCH <= host.received + ahead
 
     def _hear(self, host: Host, lookup: Lookup, answer: Answer) -> None:
         host.asking = False
@@ -344,6 +363,10 @@ class Simulation:
             host.quiet_until = self.now + quiet_seconds(host.received)
         self._request_more(host)
         host.place = answer.place
+        if answer.ahead is not None:
+            host.ahead = answer.ahead
+            host.lost.clear()
+        host.interval = answer.next
         host.next_lookup = self.now + answer.next
         self.at(host.next_lookup, lambda: self._look_up_in_time(host))
         if host.unasked or host.blames:
@@ -433,6 +456,7 @@ class Simulation:
                 self._close(child.requests[lost])
             del child.given[lost]
             child.unasked.append(Ask(lost, self.left(child, lost), parent.peer.id))
+        child.lost.add(parent.peer.id)
         child.blames.append(Blame(parent.peer.id, why, thing))
         child.quiet_until = self.now + quiet_seconds(child.received)
         self.look_up(child)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -61,6 +61,22 @@ class Answer:
     moves: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
     ahead: Optional[tuple[str, ...]] = None
+
+
+def stand_in(ahead: Sequence[str], lost: Container[str], left: Optional[str]) -> Optional[str]:
+    """Who takes the place of a parent while no tracker answers: docs/protocol.md, section 10.1.
+
+    Args:
+        ahead: who stands ahead of this host, nearest first, as the tracker said last.
+        lost: those from whom nothing can be fetched any more.
+        left: who did not deliver the object, when somebody should have.
+
+    Returns:
+        A peer id; `FRONTEND` for the first in line; None: others may stand ahead who are not known.
+    """
+    farther = ahead[ahead.index(left) + 1 :] if left in ahead else ahead
+    found = next((peer for peer in farther if peer not in lost), None)
+    return FRONTEND if found is None and len(ahead) < AHEAD else found
 
 
 def format_lookup(row: Mapping[str, Any]) -> bytes:

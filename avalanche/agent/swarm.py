@@ -144,8 +144,9 @@ class Swarm(Route):
         self._parents.is_due = downloader.is_due
 
     def look_ahead(self) -> None:
-        # As much further ahead as arrives until it may ask again, and is answered.
-        ahead = AHEAD + int(2 * (self._spacing - PAUSE) * self._figures.ingress.rate)
+        # At first little, so that nobody's first question waits behind a thousand others; when lookups are rare, as
+        # much further as arrives until it may ask again, and is answered.
+        ahead = min(AHEAD, WINDOW + GROWTH * self._figures.verified) + int(2 * (self._spacing - PAUSE) * self._figures.ingress.rate)
         while self._batches and self._batches[0][0] <= self._figures.verified + ahead:
             if len(self._given) >= OPEN_ASKS:
                 return
@@ -278,9 +279,7 @@ class Swarm(Route):
                 tries += 1
                 self._must_register = True
                 self._help_itself()
-                least, most = RETRY_LAST
-                backoff = min(RETRY_FIRST * 2 ** min(tries - 1, 10), max(least, min(most, self._next / 2)))
-                wait = backoff * (0.5 + random.random())  # noqa: S311 - jitter
+                wait = retry_seconds(tries, self._next) * (0.5 + random.random())  # noqa: S311 - jitter
                 if isinstance(error, SourceUnavailable) and error.retry_after is not None:
                     wait = max(wait, error.retry_after)
                 await asyncio.sleep(wait)
@@ -447,23 +446,16 @@ class Swarm(Route):
     def _help_itself(self) -> None:
         """No tracker answers: what has no parent comes from the nearest one ahead, as far as the last answer tells."""
         helped: dict[str, int] = {}
+        if self._ahead is None:
+            return
         for sha256, ask in list(self._asks.items()):
-            parent = self._nearest(ask.avoid)
+            parent = lookup.stand_in(self._ahead, self._lost, ask.avoid)
             if parent is not None and self._given.get(sha256, parent) is None:
                 helped[parent] = helped.get(parent, 0) + 1
                 del self._asks[sha256]
                 self._give(sha256, parent)
         for parent, count in helped.items():
             log.info("without a tracker peer=%s objects=%d", parent, count)
-
-    def _nearest(self, avoid: Optional[str]) -> Optional[str]:
-        ahead = self._ahead
-        if ahead is None:
-            return None
-        later = ahead[ahead.index(avoid) + 1 :] if avoid in ahead else ahead
-        found = next((peer for peer in later if peer not in self._lost), None)
-        # Who has lost all that stood ahead of it is the first in line.
-        return FRONTEND if found is None and len(ahead) < lookup.AHEAD else found
 
     def _give(self, sha256: str, parent: Optional[str]) -> None:
         item = self._catalogue.find_object(sha256)
@@ -496,6 +488,14 @@ class Swarm(Route):
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def retry_seconds(tries: int, usual: float) -> float:
+    """How long to wait after the ``tries``-th lookup in a row without an answer, on the average; ``usual``: seconds
+    between two lookups, as the tracker said last.
+    """
+    least, most = RETRY_LAST
+    return min(RETRY_FIRST * 2.0 ** min(tries - 1, 10), max(least, min(most, usual / 2)))
 
 
 def _batches(closure: Collection[Item]) -> list[tuple[int, list[Item]]]:

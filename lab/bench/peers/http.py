@@ -9,11 +9,12 @@ from lab.bench.arena import CURL, HTTP_PORT, PROXY, PROXY_ADDRESS, Seat
 from lab.bench.peers.programs import Program, Programs
 
 SQUID_PORT = 3128
+# Between two writes to one of 128 connections that share the link more than nginx's usual minute passes.
 _NGINX = """\
 daemon off; master_process off; user root; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
 events {{ worker_connections 8192; }}
 http {{
-  access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000;
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000; send_timeout 600s;
   client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
   uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
   server {{ listen {port}; root {root}; }}
