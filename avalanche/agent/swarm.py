@@ -146,7 +146,9 @@ class Swarm(Route):
     def look_ahead(self) -> None:
         # At first little, so that nobody's first question waits behind a thousand others; when lookups are rare, as
         # much further as arrives until it may ask again, and is answered.
-        ahead = min(AHEAD, WINDOW + GROWTH * self._figures.verified) + int(2 * (self._spacing - PAUSE) * self._figures.ingress.rate)
+        ahead = min(AHEAD, WINDOW + GROWTH * self._figures.verified) + int(
+            2 * (self._spacing - PAUSE) * self._figures.ingress.rate
+        )
         while self._batches and self._batches[0][0] <= self._figures.verified + ahead:
             if len(self._given) >= OPEN_ASKS:
                 return
