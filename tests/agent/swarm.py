@@ -194,9 +194,11 @@ class HostileParent:
     async def stop(self) -> None:
         assert self._server is not None
         self._server.close()
+        await asyncio.sleep(0.01)  # who was let in just now has begun, and is ended too
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # their connections close in the next turn
 
     def _own(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
