@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from avalanche.agent.link import SILENT_SECONDS
-from avalanche.agent.lookup import stand_in
+from avalanche.agent.lookup import PACE, stand_in
 from avalanche.agent.parents import quiet_seconds
 from avalanche.agent.source import PREFETCHES
 from avalanche.agent.swarm import (
@@ -309,7 +309,7 @@ class Simulation:
             register = Registration(frozenset(host.wants), host.place, have, fetch)
             host.unasked += [Ask(thing, self.left(host, thing)) for thing in host.waiting]
             host.waiting.clear()
-            host.blames = [blame for blame in host.blames if blame.why not in ("slow", "starved")]
+            host.blames = [blame for blame in host.blames if blame.why not in PACE]
         asks = host.unasked + self._new_asks(host)
         state = "fetching" if host.finished is None else "complete"
         if (

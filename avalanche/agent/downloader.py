@@ -103,7 +103,7 @@ class Downloader:
         self._turning: set[Item] = set()
         """Those whose errand ends because there is another source now."""
         self._given_up: set[Item] = set()
-        self._hopeful: list[Flight] = []
+        self._hopeful: dict[Flight, None] = {}
         """Those that wait because a frontend did not deliver, and that another answer of one may wake."""
         self._leftovers: dict[Item, Leftover] = {}
         self._route = route
@@ -181,7 +181,7 @@ class Downloader:
 
     def resume(self) -> None:
         """A frontend, or what runs beside it, answers: what waits because none did goes on now."""
-        hopeful, self._hopeful = self._hopeful, []
+        hopeful, self._hopeful = self._hopeful, {}
         for flight in hopeful:
             flight.not_before = 0.0
             flight.trouble.woken()
@@ -493,7 +493,7 @@ class Downloader:
             elif source.is_frontend:
                 self._pause(flight, flight.trouble.judge(source, error))
                 if flight.trouble.may_be_woken(error):
-                    self._hopeful.append(flight)
+                    self._hopeful[flight] = None
             else:
                 flight.trouble.judge_peer(source, error)
                 self._route.failed(item, source, error)

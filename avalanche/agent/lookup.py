@@ -17,6 +17,8 @@ MAXIMUM_NAMES = 4096
 MAXIMUM_BLAMES = 32
 MAXIMUM_KNOWN = 256
 MAXIMUM_ANSWER = 4 << 20
+PACE = ("slow", "starved")
+"""Blames that say how a parent does at the moment, and nothing of a later one."""
 AHEAD = 3
 """Of so many hosts ahead of it a host is told; of fewer when there are no more."""
 

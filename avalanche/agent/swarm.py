@@ -402,7 +402,7 @@ class Swarm(Route):
 
     def _forget_pace(self) -> None:
         """What was said of pace and never heard is of another time; what still holds is said again within a second."""
-        self._blames = {blame: None for blame in self._blames if blame[1] not in ("slow", "starved")}
+        self._blames = {blame: None for blame in self._blames if blame[1] not in lookup.PACE}
 
     def _registration(self) -> dict[str, Any]:
         fetch = []

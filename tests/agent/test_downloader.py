@@ -156,10 +156,22 @@ async def test_what_fails_for_a_reason_of_its_own_keeps_its_pace(
         rig.load()
         others = [item for item in rig.catalogue.closure if item.entry.path != SMALL]
         await until(lambda: all(item.has_arrived for item in others))
-        rig.downloader.resume()
-        rig.downloader.resume()
-        await until(lambda: not list(rig.downloader.flights))
+        for _ in range(2):
+            rig.downloader.resume()
+            rig.downloader.advance()  # what was woken begins
+            await until(lambda: not list(rig.downloader.flights))
         assert len(frontend.asked(SMALL)) == times
+
+
+async def test_a_long_outage_is_remembered_once_for_each_object(frontend: FaultyFrontend, folder: Path) -> None:
+    frontend.always["*"] = Fault(status=500)
+    async with Rig(frontend, folder) as rig:
+        rig.load()
+        objects = len(rig.catalogue.closure)
+        await until(lambda: len(frontend.requests) > 5 * objects)
+        assert len(rig.downloader._hopeful) <= objects
+        frontend.always.clear()
+        await asyncio.wait_for(rig.downloader.has_closure.wait(), 20)
 
 
 async def test_eight_objects_are_asked_for_and_one_comes(frontend: FaultyFrontend, folder: Path) -> None:
