@@ -13,7 +13,7 @@ from itertools import islice
 from tracker.addresses import Addresses
 from tracker.flow import FRONTEND, Flow, ObjectId, PeerId
 from tracker.line import Line
-from tracker.lookup import AHEAD, WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
+from tracker.lookup import NAMED_AHEAD, WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
 from tracker.policy import Policy
 from tracker.progress import Progress
 from tracker.standing import HEALTHY, SLOW, SUSPECT, Report, Standing
@@ -492,9 +492,9 @@ class Chains:
             known = self._members[other]
             return bool(known.wants) and known.peer.generation == peer.generation and serves(other)
 
-        found = tuple(islice(filter(may_have, islice(self._line.ahead(peer.id), LOOKED_AHEAD)), AHEAD))
+        found = tuple(islice(filter(may_have, islice(self._line.ahead(peer.id), LOOKED_AHEAD)), NAMED_AHEAD))
         # Who is told of fewer takes itself for the first in line.
-        return None if len(found) < AHEAD and self._line.place(peer.id) > LOOKED_AHEAD else found
+        return None if len(found) < NAMED_AHEAD and self._line.place(peer.id) > LOOKED_AHEAD else found
 
     def _will_have(self, peer: PeerId, thing: ObjectId) -> bool:
         member = self._members[peer]

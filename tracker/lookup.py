@@ -12,7 +12,7 @@ from tracker.flow import ObjectId, PeerId
 WAIT: PeerId | None = None
 """The answer "not yet": a parent follows as a move."""
 
-AHEAD = 3
+NAMED_AHEAD = 5
 """So many hosts a host is told of that stand ahead of it; fewer when there are no more."""
 
 BLAMES = ("dead", "refused", "stalled", "corrupt", "slow", "starved")
@@ -97,8 +97,8 @@ class Answer:
         next: seconds until the next lookup, at the latest.
         place: where the host stands in the line; it says so when it registers with a tracker that was restarted.
         register: the host is not known, and must say everything again.
-        ahead: the nearest hosts ahead of it that may serve it, `AHEAD` at most, nearest first: its parents while no
-            tracker answers. None: not known now, the last ones stay.
+        ahead: the nearest hosts ahead of it that may serve it, `NAMED_AHEAD` at most, nearest first: its parents while
+            no tracker answers. None: not known now, the last ones stay.
     """
 
     give: tuple[PeerId | None, ...] = ()

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from avalanche.agent.connection import Address, Collector, Exchange, Head, Request, Sink
 from avalanche.agent.item import Item
-from avalanche.agent.pool import Pool
+from avalanche.agent.pool import Pool, Unreachable
 from avalanche.agent.source import Refused, Source
 from avalanche.agent.transfer import Transfer
 from avalanche.errors import ProtocolError, SourceUnavailable, TransferError, VerificationFailed
@@ -83,6 +83,10 @@ class Frontends(Source):
         self._in_line: dict[Transfer, asyncio.Task[Exchange]] = {}
         """What has not begun to come."""
         self._failed: set[Item] = set()
+        """What may have failed for a reason of its own. Who finds nobody at all has its place in line afterwards: else
+        everything that waits for a frontend would come at the same time when there is one again, and nothing of it be
+        whole, and passed on, before all of it is.
+        """
 
     def __repr__(self) -> str:
         return f"<Frontends {' '.join(map(str, self._addresses))}>"
@@ -100,7 +104,8 @@ class Frontends(Source):
         except (TransferError, ProtocolError, VerificationFailed) as error:
             asked = error.retry_after if isinstance(error, SourceUnavailable) else None
             self._order.failed(number, self._clock(), asked)
-            self._failed.add(transfer.item)
+            if not isinstance(error, Unreachable):
+                self._failed.add(transfer.item)
             raise
         self._order.served(number)
 

@@ -19,7 +19,7 @@ MAXIMUM_KNOWN = 256
 MAXIMUM_ANSWER = 4 << 20
 PACE = ("slow", "starved")
 """Blames that say how a parent does at the moment, and nothing of a later one."""
-AHEAD = 3
+NAMED_AHEAD = 5
 """Of so many hosts ahead of it a host is told; of fewer when there are no more."""
 
 
@@ -78,7 +78,7 @@ def stand_in(ahead: Sequence[str], lost: Container[str], left: Optional[str]) ->
     """
     farther = ahead[ahead.index(left) + 1 :] if left in ahead else ahead
     found = next((peer for peer in farther if peer not in lost), None)
-    return FRONTEND if found is None and len(ahead) < AHEAD else found
+    return FRONTEND if found is None and len(ahead) < NAMED_AHEAD else found
 
 
 def format_lookup(row: Mapping[str, Any]) -> bytes:

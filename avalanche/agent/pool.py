@@ -9,11 +9,15 @@ from typing import Any, Optional
 
 from avalanche.agent.connection import STALL_SECONDS, Address, Connection, Exchange, Request, Unheard
 from avalanche.agent.deadline import within
-from avalanche.errors import ProtocolError, SourceUnavailable, TransferTimeout
+from avalanche.errors import ProtocolError, SourceUnavailable
 
 CONNECT_SECONDS = 5.0
 IDLE_CONNECTIONS = 16
 """Kept open per address between exchanges."""
+
+
+class Unreachable(SourceUnavailable):
+    """No connection came about: whatever would have been asked on it would have failed like this."""
 
 
 class Pool:
@@ -43,7 +47,8 @@ class Pool:
                 here, whole, before the next begins. Others may pass it on so much sooner (docs/decisions/0055).
 
         Raises:
-            SourceUnavailable: the frontend cannot be reached, or broke the connection.
+            Unreachable: there is no connection to the frontend.
+            SourceUnavailable: it broke the connection.
             TransferTimeout: it does not answer.
             ProtocolError: it does not speak HTTP/1.1, or its certificate is not the pinned CA's.
         """
@@ -111,10 +116,10 @@ class Pool:
         except ssl.SSLCertVerificationError as error:
             raise ProtocolError(f"{address}: its certificate is not trusted: {error.verify_message}") from error
         except asyncio.TimeoutError as error:
-            raise TransferTimeout(f"{address}: does not answer") from error
+            raise Unreachable(f"{address}: does not answer") from error
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            raise SourceUnavailable(f"{address}: cannot be reached: {reason}") from error
+            raise Unreachable(f"{address}: cannot be reached: {reason}") from error
         return connection
 
 

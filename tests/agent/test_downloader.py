@@ -74,6 +74,23 @@ async def test_corruption_after_the_first_piece_breaks_the_answer_off(frontend: 
     assert answer.body == frontend.generation.objects[BIG][: 3 * 262144]
 
 
+async def test_when_the_frontend_is_back_objects_come_one_after_the_other_as_before(
+    frontend: FaultyFrontend, folder: Path
+) -> None:
+    await frontend.stop()
+    async with Rig(frontend, folder, delay=lambda tries, retry_after: 3600.0) as rig:
+        rig.load()
+        await until(lambda: len(rig.downloader._hopeful) >= 2)
+        frontend.gate = asyncio.Event()
+        await frontend.start()
+        rig.downloader.resume()
+        await until(lambda: frontend.open_objects)
+        await asyncio.sleep(0.1)
+        assert frontend.open_objects == 1, "all at the same time would be whole at the same time, at the end"
+        frontend.gate.set()
+        await assert_everything_arrives(rig)
+
+
 async def test_a_silent_frontend_is_given_up_and_asked_again(
     frontend: FaultyFrontend, folder: Path, clock: LoopClock
 ) -> None:

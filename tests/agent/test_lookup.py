@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avalanche.agent.lookup import AHEAD, FRONTEND, Ask, format_lookup, parse_answer, stand_in
+from avalanche.agent.lookup import FRONTEND, NAMED_AHEAD, Ask, format_lookup, parse_answer, stand_in
 from avalanche.errors import ProtocolError
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -40,18 +40,22 @@ def test_who_stands_ahead_may_be_left_out() -> None:
     assert parse_answer(json.dumps(row).encode(), ASKS).ahead is None
 
 
-@given(st.lists(st.sampled_from("abcdef"), unique=True, max_size=3), st.sets(st.sampled_from("abcdef")), st.data())
+@given(
+    st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=NAMED_AHEAD),
+    st.sets(st.sampled_from("abcdefgh")),
+    st.data(),
+)
 def test_a_stand_in_is_farther_ahead_than_who_was_left_and_not_lost(
     ahead: list[str], lost: set[str], data: st.DataObject
 ) -> None:
-    left = data.draw(st.none() | st.sampled_from("abcdef"))
+    left = data.draw(st.none() | st.sampled_from("abcdefgh"))
     found = stand_in(ahead, lost, left)
     after = ahead.index(left) + 1 if left in ahead else 0
     fit = [peer for peer in ahead[after:] if peer not in lost]
     if fit:
         assert found == fit[0]
     else:
-        assert found == (FRONTEND if len(ahead) < AHEAD else None)
+        assert found == (FRONTEND if len(ahead) < NAMED_AHEAD else None)
 
 
 def test_nothing_that_is_empty_is_written() -> None:

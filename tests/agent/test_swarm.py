@@ -163,11 +163,11 @@ async def test_without_a_tracker_the_next_one_ahead_takes_the_place_of_a_lost_pa
     await second.stop()
 
 
-async def test_when_three_ahead_are_lost_a_tracker_is_waited_for(
+async def test_when_all_who_were_named_are_lost_a_tracker_is_waited_for(
     frontend: FaultyFrontend, folder: Path, tracker: StubTracker
 ) -> None:
-    parents = [HostileParent({}, silent) for _ in range(swarm.lookup.AHEAD)]
-    tracker.ahead = [tracker.add_parent(letter * 16, await parent.start()) for letter, parent in zip("abc", parents)]
+    parents = [HostileParent({}, silent) for _ in range(swarm.lookup.NAMED_AHEAD)]
+    tracker.ahead = [tracker.add_parent(letter * 16, await parent.start()) for letter, parent in zip("abcde", parents)]
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
         rig.load()
         await until(lambda: parents[0].asked)
@@ -176,7 +176,7 @@ async def test_when_three_ahead_are_lost_a_tracker_is_waited_for(
             await parent.stop()
         assert rig.feed.relay is not None
         route = rig.feed.relay.route
-        await until(lambda: len(route._lost) == 3 and not list(rig.downloader.flights))
+        await until(lambda: len(route._lost) == len(parents) and not list(rig.downloader.flights))
         assert set(route._given.values()) == {None}, "others may stand ahead, whom nobody has named"
         tracker.parents.clear()
         tracker.ahead = None

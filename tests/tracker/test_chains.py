@@ -390,10 +390,10 @@ def test_a_newcomer_does_not_make_those_who_came_back_wait(cluster: Cluster) -> 
 
 
 def test_a_host_is_told_who_stands_ahead_of_it_and_may_serve_it(cluster: Cluster) -> None:
-    cluster.line_up("a", "b", "c", "d", "e")
-    assert [cluster.names(cluster.say(name).ahead or ()) for name in "abe"] == [[], ["a"], ["d", "c", "b"]]
-    cluster.blame("e", "d", "dead")
-    assert cluster.names(cluster.say("e").ahead or ()) == ["c", "b", "a"]
+    cluster.line_up(*"abcdefg")
+    assert [cluster.names(cluster.say(name).ahead or ()) for name in "abg"] == [[], ["a"], [*"fedcb"]]
+    cluster.blame("g", "f", "dead")
+    assert cluster.names(cluster.say("g").ahead or ()) == [*"edcba"]
 
 
 def test_who_is_of_no_use_is_not_named_and_nobody_is_said_to_be_first_who_may_not_be(cluster: Cluster) -> None:
@@ -402,9 +402,9 @@ def test_who_is_of_no_use_is_not_named_and_nobody_is_said_to_be_first_who_may_no
     cluster.join("b")
     assert cluster.names(cluster.say("b").ahead or ()) == ["a"]
     cluster.join("other", wants=frozenset())
-    cluster.join("c", "d", "e")
+    cluster.join(*"cdefg")
     assert cluster.say("c").ahead is None, "only b is near, and a stands beyond"
-    assert cluster.names(cluster.say("e").ahead or ()) == ["d", "c", "b"]
+    assert cluster.names(cluster.say("g").ahead or ()) == [*"fedcb"]
 
 
 def test_who_registers_again_waits_no_longer_for_what_it_has_or_fetches(cluster: Cluster) -> None:

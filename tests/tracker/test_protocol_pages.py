@@ -21,7 +21,7 @@ from avalanche.tokens import (
     verify_ticket,
     verify_token,
 )
-from tracker.lookup import AHEAD, Answer, Ask, Blame
+from tracker.lookup import NAMED_AHEAD, Answer, Ask, Blame
 from tracker.messages import MAXIMUM_ROWS, Row, format_answer, parse_request
 from tracker.registry import Registered, parse_registry, write_registry
 
@@ -129,8 +129,8 @@ def test_the_answer_is_written_as_the_page_says() -> None:
 
 def test_host_and_tracker_agree_on_how_many_stand_ahead() -> None:
     # Who is told of fewer takes itself for the first in line.
-    assert AHEAD == lookup.AHEAD
-    assert f"nearest first, {AHEAD} at most" in PAGE
+    assert NAMED_AHEAD == lookup.NAMED_AHEAD
+    assert f"nearest first, {NAMED_AHEAD} at most" in PAGE
 
 
 def test_the_registry_is_read_and_written_as_the_page_says() -> None:
