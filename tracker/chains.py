@@ -27,6 +27,8 @@ PAUSE_SECONDS = 2.0
 """A longer time between two looks means that this process stood still."""
 LOOKED_AHEAD = 64
 """So far the line is searched for hosts that a host is told of."""
+TOLD_SECONDS = 60.0
+"""So often a host is told of them although they are the same: the tickets for them run out."""
 NEAREST = 16
 """So many possible parents of who lost one are looked at for one that was heard in time."""
 FORGOTTEN_KEPT = 10_000
@@ -57,6 +59,10 @@ class _Member:
     moved: float = float("-inf")
     moves: dict[ObjectId, PeerId] = field(default_factory=dict)
     waits: set[ObjectId] = field(default_factory=set)
+    told: tuple[PeerId, ...] | None = None
+    """Who it was told last stands ahead of it..."""
+    told_at: float = float("-inf")
+    """...and when."""
 
 
 class Chains:
@@ -153,7 +159,7 @@ class Chains:
         give = self._give(member, lookup.asks, now)
         moves, member.moves = tuple(member.moves.items()), {}
         member.next = self._next(member, chance)
-        return Answer(give, moves, member.next, self._line.place(peer.id), ahead=self._ahead(member, now))
+        return Answer(give, moves, member.next, self._line.place(peer.id), ahead=self._news_ahead(member, lookup, now))
 
     def advance(self, now: float) -> None:
         """Do what time brings: forget the silent, judge the slow, serve those who wait."""
@@ -482,6 +488,17 @@ class Chains:
             return fits and self._standing.may_serve(other, child, now)
 
         return serves
+
+    def _news_ahead(self, member: _Member, lookup: Lookup, now: float) -> tuple[PeerId, ...] | None:
+        """Who stands ahead, when that is news: most answers have nothing else to say, and all go over one link. Who has
+        missed an answer registers.
+        """
+        found = self._ahead(member, now)
+        is_old = found == member.told and now - member.told_at < TOLD_SECONDS
+        if found is None or (is_old and lookup.registration is None):
+            return None
+        member.told, member.told_at = found, now
+        return found
 
     def _ahead(self, member: _Member, now: float) -> tuple[PeerId, ...] | None:
         if self._must_wait(member, now):

@@ -30,6 +30,6 @@ class Policy:
     recall: float = 10.0
     starved: float = 0.9
     lateness: float = 0.5
-    pace: float = 80.0
+    pace: float = 40.0
     next_range: tuple[float, float] = (0.5, 5.0)
     patience: Patience = field(default_factory=Patience)
