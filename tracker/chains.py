@@ -6,17 +6,17 @@ this very code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Callable, Sequence
 
 from tracker.addresses import Addresses
+from tracker.choice import Choice
 from tracker.flow import FRONTEND, Flow, ObjectId, PeerId
 from tracker.line import Line
-from tracker.lookup import NAMED_AHEAD, WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
+from tracker.lookup import WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
+from tracker.member import Member
 from tracker.policy import Policy
 from tracker.progress import Progress
-from tracker.standing import HEALTHY, SLOW, SUSPECT, Report, Standing
+from tracker.standing import HEALTHY, SLOW, Report, Standing
 from tracker.starvation import Starvation
 
 SILENCE_SECONDS = 0.5
@@ -25,18 +25,10 @@ ADVANCE_SECONDS = 0.05
 """What time brings is looked at so often."""
 PAUSE_SECONDS = 2.0
 """A longer time between two looks means that this process stood still."""
-LOOKED_AHEAD = 64
-"""So far the line is searched for hosts that a host is told of."""
 TOLD_SECONDS = 60.0
-"""So often a host is told of them although they are the same: the tickets for them run out."""
-NEAREST = 16
-"""So many possible parents of who lost one are looked at for one that was heard in time."""
+"""So often a host is told who stands ahead of it although that is no news: the tickets for them run out."""
 FORGOTTEN_KEPT = 10_000
 """Peers that fell silent and are remembered, so that they cannot take their old places when they come back."""
-
-
-_Choose = Callable[[ObjectId, PeerId | None], PeerId | None]
-"""Takes an object and a peer that it shall not come from, and returns a parent or WAIT."""
 
 
 def _choose_nobody(thing: ObjectId, avoid: PeerId | None) -> PeerId | None:
@@ -45,24 +37,6 @@ def _choose_nobody(thing: ObjectId, avoid: PeerId | None) -> PeerId | None:
 
 class PeerReplaced(Exception):  # a fact about the asker, which must stop; not a failure
     """A newer start of the same host has taken this one's place."""
-
-
-@dataclass(slots=True)
-class _Member:
-    peer: Peer
-    entered: float
-    seen: float
-    next: float
-    progress: Progress
-    wants: frozenset[ObjectId] = frozenset()
-    state: str = "fetching"
-    moved: float = float("-inf")
-    moves: dict[ObjectId, PeerId] = field(default_factory=dict)
-    waits: set[ObjectId] = field(default_factory=set)
-    told: tuple[PeerId, ...] | None = None
-    """Who it was told last stands ahead of it..."""
-    told_at: float = float("-inf")
-    """...and when."""
 
 
 class Chains:
@@ -78,7 +52,10 @@ class Chains:
         self._starvation = Starvation(self.policy.starved)
         self._line = Line(self.policy.cohort)
         self._flow = Flow()
-        self._members: dict[PeerId, _Member] = {}
+        self._members: dict[PeerId, Member] = {}
+        self._choice = Choice(
+            self._members, line=self._line, flow=self._flow, standing=self._standing, lateness=self.policy.lateness
+        )
         self._by_host: dict[str, PeerId] = {}
         self._addresses = Addresses()
         self._forgotten: dict[PeerId, None] = {}
@@ -188,7 +165,7 @@ class Chains:
 
     # --- taking in ---
 
-    def _enter(self, peer: Peer, now: float) -> _Member:
+    def _enter(self, peer: Peer, now: float) -> Member:
         self._check_replaced(peer)
         older = self._by_host.get(peer.host)
         if older is not None:
@@ -196,7 +173,7 @@ class Chains:
             self._replaced[peer.host] = [*self._replaced.get(peer.host, [])[-7:], older]
         if self._began is None:
             self._began = now
-        member = self._members[peer.id] = _Member(
+        member = self._members[peer.id] = Member(
             peer, now, now, self.policy.next_range[1], Progress(3 * self.policy.starved)
         )
         self._by_host[peer.host] = peer.id
@@ -210,7 +187,7 @@ class Chains:
         if peer.id in self._replaced.get(peer.host, ()):
             raise PeerReplaced(f"a newer start of {peer.host} has taken the place of this one")
 
-    def _forget(self, member: _Member, now: float) -> None:
+    def _forget(self, member: Member, now: float) -> None:
         peer = member.peer.id
         del self._members[peer], self._by_host[member.peer.host]
         self._addresses.remove(member.peer.address, peer)
@@ -220,7 +197,7 @@ class Chains:
         self._flow.forget(peer)
         self._empty(peer, now)
 
-    def _take_in(self, member: _Member, lookup: Lookup, now: float) -> None:
+    def _take_in(self, member: Member, lookup: Lookup, now: float) -> None:
         peer = member.peer.id
         if lookup.registration is not None:
             member.wants = lookup.registration.wants
@@ -237,12 +214,12 @@ class Chains:
             if blame.parent != peer:
                 self._hear(member, blame, now)
 
-    def _hold(self, member: _Member, thing: ObjectId, now: float) -> None:
+    def _hold(self, member: Member, thing: ObjectId, now: float) -> None:
         self._flow.hold(member.peer.id, thing, now)
         self._starvation.meet(member.peer.id, thing)
         self._decide_no_more(member, thing)
 
-    def _register_fetch(self, member: _Member, thing: ObjectId, parent: PeerId) -> None:
+    def _register_fetch(self, member: Member, thing: ObjectId, parent: PeerId) -> None:
         peer = member.peer.id
         if self._flow.holds(peer, thing):
             return
@@ -264,15 +241,15 @@ class Chains:
             self._restarted, self._returned = True, now
             self._line.return_to(peer, registration.place)
 
-    def _settle(self, member: _Member, thing: ObjectId) -> None:
+    def _settle(self, member: Member, thing: ObjectId) -> None:
         self._decide_no_more(member, thing)
         self._starvation.settle(member.peer.id, thing)
 
-    def _decide_no_more(self, member: _Member, thing: ObjectId) -> None:
+    def _decide_no_more(self, member: Member, thing: ObjectId) -> None:
         member.moves.pop(thing, None)
         member.waits.discard(thing)
 
-    def _hear(self, member: _Member, blame: Blame, now: float) -> None:
+    def _hear(self, member: Member, blame: Blame, now: float) -> None:
         child, until = member.peer, now + self.policy.patience.ban
         accused = self.find(blame.parent)
         if blame.parent == FRONTEND and blame.why != "starved":
@@ -301,7 +278,7 @@ class Chains:
         self._report(accused, "corrupt", text)
         self._send_to_end(self._members[blame.parent], now)
 
-    def _may_complain(self, member: _Member, parent: PeerId, now: float) -> bool:
+    def _may_complain(self, member: Member, parent: PeerId, now: float) -> bool:
         """Whether a slow edge means anything: both ends have found their pace, and nobody shares the uplink."""
         patience = self.policy.patience
         quiet = patience.quiet if self._standing.rank(member.peer.id) == HEALTHY else patience.quiet_suspect
@@ -345,7 +322,7 @@ class Chains:
                 self._leave(member, parent, now)
                 self._move(member, [thing], now)
 
-    def _leave(self, child: _Member, parent: PeerId, now: float) -> None:
+    def _leave(self, child: Member, parent: PeerId, now: float) -> None:
         """``child`` got nothing from ``parent``, which should have had it."""
         if not self._standing.left(child.peer.id, parent, now, ban=self.policy.patience.ban_withheld):
             return
@@ -355,7 +332,7 @@ class Chains:
             self._report(accused.peer, "slow", text)
         self._send_to_end(accused, now)
 
-    def _is_excused(self, parent: PeerId, child: _Member, thing: ObjectId, now: float) -> bool:
+    def _is_excused(self, parent: PeerId, child: Member, thing: ObjectId, now: float) -> bool:
         """Whether ``parent`` cannot have ``thing`` yet: it starves too, or is busy with what comes before.
 
         One that just got another parent for saying so must deliver, and so must one that told us it has the object.
@@ -371,7 +348,7 @@ class Chains:
             or self._is_busy(member, child, thing, now)
         )
 
-    def _is_busy(self, parent: _Member, child: _Member, thing: ObjectId, now: float) -> bool:
+    def _is_busy(self, parent: Member, child: Member, thing: ObjectId, now: float) -> bool:
         """Whether ``parent`` gets much more than ``child``; or as little, and so does everyone ahead of it."""
         pace, most = parent.progress.pace(now), 2 * child.progress.pace(now)
         if not 0 < pace <= most:
@@ -392,20 +369,20 @@ class Chains:
         for thing, child in pairs:
             self._move(self._members[child], [thing], now, avoid=parent)
 
-    def _send_to_end(self, member: _Member, now: float) -> None:
+    def _send_to_end(self, member: Member, now: float) -> None:
         """Who lost a child, or is slow, goes behind the others; what it fetches and who fetched from it is moved."""
         peer = member.peer.id
         self._line.send_to_end(peer, rank=self._standing.rank(peer), now=now)
         self._empty(peer, now)
         self._move(member, list(self._flow.fetches(peer)), now)
 
-    def _move(self, member: _Member, things: list[ObjectId], now: float, avoid: PeerId | None = None) -> None:
+    def _move(self, member: Member, things: list[ObjectId], now: float, avoid: PeerId | None = None) -> None:
         """Give ``member`` the parents for ``things`` that it would get if it asked now; it hears of them at its next
         lookup.
         """
         if self._must_wait(member, now):
             return
-        choose = self._chooser(member, now)
+        choose = self._choice.of(member.peer.id, now)
         for thing in things:
             earlier = self._flow.fetches(member.peer.id)[thing]
             parent = choose(thing, avoid)
@@ -417,7 +394,7 @@ class Chains:
             member.waits.discard(thing)
             member.moves[thing] = parent
 
-    def _next(self, member: _Member, chance: float) -> float:
+    def _next(self, member: Member, chance: float) -> float:
         shortest, longest = self.policy.next_range
         seconds = min(max(len(self._members) / self.policy.pace, shortest), longest)
         if member.waits or self._standing.is_deciding():
@@ -426,9 +403,9 @@ class Chains:
 
     # --- choosing ---
 
-    def _give(self, member: _Member, asks: Sequence[Ask], now: float) -> tuple[PeerId | None, ...]:
+    def _give(self, member: Member, asks: Sequence[Ask], now: float) -> tuple[PeerId | None, ...]:
         peer = member.peer.id
-        choose = _choose_nobody if self._must_wait(member, now) else self._chooser(member, now)
+        choose = _choose_nobody if self._must_wait(member, now) else self._choice.of(member.peer.id, now)
         fetches, given = self._flow.fetches(peer), []
         for ask in asks:
             if ask.thing in fetches:
@@ -440,82 +417,21 @@ class Chains:
             given.append(parent)
         return tuple(given)
 
-    def _must_wait(self, member: _Member, now: float) -> bool:
+    def _must_wait(self, member: Member, now: float) -> bool:
         """Whether those whom ``member`` is to stand behind may still come, or say what they hold."""
         came = now - member.entered
         return self._is_settling(now) or (came < self.policy.cohort and self._line.is_at_seam(member.peer.id))
 
-    def _chooser(self, member: _Member, now: float) -> _Choose:
-        """How ``member``'s parents are chosen now: the nearest one ahead of it that has, fetches or will fetch the
-        object; FRONTEND. Who may serve it at all is found out once, so line and standing must not change while it is
-        used.
-        """
-        peer, rank = member.peer.id, self._standing.rank(member.peer.id)
-        serves = self._serves(peer, now)
-
-        def has(other: PeerId, thing: ObjectId) -> bool:
-            return self._will_have(other, thing) and not self._flow.depends(other, peer, thing)
-
-        # As a rule this is the one for all objects.
-        nearest = next(filter(serves, self._line.ahead(peer)), None)
-
-        def choose(thing: ObjectId, avoid: PeerId | None) -> PeerId | None:
-            if nearest is not None and rank != SLOW and avoid is None and has(nearest, thing):
-                return nearest
-            ahead = filter(serves, self._line.ahead(peer))
-            near = (other for other in ahead if other != avoid and has(other, thing))
-            if rank == SLOW:
-                found = self._idlest(near, peer)
-            else:
-                found = next(near, None) if avoid is None else self._timely(near, now)
-            if found is not None or not self._flow.reaches_anybody(thing):
-                return found or FRONTEND
-            # Who stands behind may come to depend on this one, unless the object reaches it another way.
-            below = self._flow.descendants(peer, thing)
-            behind = filter(serves, self._line.behind(peer))
-            far = (other for other in behind if other != avoid and other not in below)
-            return next((other for other in far if self._flow.is_fed(other, thing)), FRONTEND)
-
-        return choose
-
-    def _serves(self, child: PeerId, now: float) -> Callable[[PeerId], bool]:
-        """Who may serve ``child`` now."""
-        rank = self._standing.rank(child)
-
-        def serves(other: PeerId) -> bool:
-            other_rank = self._standing.rank(other)
-            fits = other_rank == HEALTHY or (rank != HEALTHY and other_rank == SUSPECT)
-            return fits and self._standing.may_serve(other, child, now)
-
-        return serves
-
-    def _news_ahead(self, member: _Member, lookup: Lookup, now: float) -> tuple[PeerId, ...] | None:
+    def _news_ahead(self, member: Member, lookup: Lookup, now: float) -> tuple[PeerId, ...] | None:
         """Who stands ahead, when that is news: most answers have nothing else to say, and all go over one link. Who has
         missed an answer registers.
         """
-        found = self._ahead(member, now)
+        found = None if self._must_wait(member, now) else self._choice.stand_ins(member.peer.id, now)
         is_old = found == member.told and now - member.told_at < TOLD_SECONDS
         if found is None or (is_old and lookup.registration is None):
             return None
         member.told, member.told_at = found, now
         return found
-
-    def _ahead(self, member: _Member, now: float) -> tuple[PeerId, ...] | None:
-        if self._must_wait(member, now):
-            return None
-        peer, serves = member.peer, self._serves(member.peer.id, now)
-
-        def may_have(other: PeerId) -> bool:
-            known = self._members[other]
-            return bool(known.wants) and known.peer.generation == peer.generation and serves(other)
-
-        found = tuple(islice(filter(may_have, islice(self._line.ahead(peer.id), LOOKED_AHEAD)), NAMED_AHEAD))
-        # Who is told of fewer takes itself for the first in line.
-        return None if len(found) < NAMED_AHEAD and self._line.place(peer.id) > LOOKED_AHEAD else found
-
-    def _will_have(self, peer: PeerId, thing: ObjectId) -> bool:
-        member = self._members[peer]
-        return (thing in member.wants and member.state == "fetching") or self._flow.asked(peer, thing)
 
     def _is_settling(self, now: float) -> bool:
         """Whether the tracker was restarted just now, and does not know yet who holds what."""
@@ -523,23 +439,3 @@ class Chains:
             return False
         running, policy = now - self._began, self.policy
         return running < policy.settle or (running < policy.recall and now - self._returned < policy.lull)
-
-    def _timely(self, candidates: Iterator[PeerId], now: float) -> PeerId | None:
-        """The first that was heard in time, else the first: who leaves a parent that died must not be sent to another
-        one that died with it, if there is a third.
-        """
-        here = list(islice(candidates, NEAREST))
-        for other in here:
-            member = self._members[other]
-            if now - member.seen <= member.next + self.policy.lateness:
-                return other
-        return here[0] if here else None
-
-    def _idlest(self, candidates: Iterator[PeerId], child: PeerId) -> PeerId | None:
-        """The first that serves nobody else, else the first: a slow host shall take nothing from the others."""
-        first = None
-        for other in candidates:
-            if not self._flow.children_served(other) - {child} - self._standing.silent():
-                return other
-            first = first or other
-        return first

@@ -7,7 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tracker.chains import LOOKED_AHEAD, TOLD_SECONDS, Chains, PeerReplaced
+from tracker.chains import TOLD_SECONDS, Chains, PeerReplaced
+from tracker.choice import LOOKED_AHEAD
 from tracker.flow import FRONTEND
 from tracker.lookup import WAIT, Answer, Ask, Blame, Lookup, Peer, Registration
 
