@@ -9,12 +9,13 @@ from lab.bench.arena import CURL, HTTP_PORT, PROXY, PROXY_ADDRESS, Seat
 from lab.bench.peers.programs import Program, Programs
 
 SQUID_PORT = 3128
-# Between two writes to one of 128 connections that share the link more than nginx's usual minute passes.
+# 128 connections share the link, and some of them starve: between two writes to one of them more than the usual minute
+# passes, and an answer that lies in the kernel's buffer is not taken for one that has arrived.
 _NGINX = """\
 daemon off; master_process off; user root; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
 events {{ worker_connections 8192; }}
 http {{
-  access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000; send_timeout 600s;
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000; send_timeout 600s; keepalive_timeout 600s;
   client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
   uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
   server {{ listen {port}; root {root}; }}
@@ -32,6 +33,7 @@ maximum_object_size_in_memory 2048 MB
 collapsed_forwarding on
 refresh_pattern . 1440 100% 1440 override-expire
 quick_abort_min -1 KB
+client_idle_pconn_timeout 10 minutes
 access_log none
 cache_log /dev/null
 cache_store_log none
