@@ -124,8 +124,8 @@ class Swarm(Route):
         """Seconds between two lookups, as a tracker said last."""
         self._leave, self._leave_at = LOOKUPS_AT_ONCE, self._now()
         self._is_leaving = False
-        self._answered: Optional[float] = None
-        """When a tracker answered last, or the first question came up; None before that."""
+        self._unanswered: Optional[float] = None
+        """When the first of those lookups was sent that have no answer, if there has been none since."""
         self._offset: Optional[float] = None
 
     def __repr__(self) -> str:
@@ -144,16 +144,17 @@ class Swarm(Route):
         self._parents.is_due = downloader.is_due
 
     def look_ahead(self) -> None:
-        # At first little, so that nobody's first question waits behind a thousand others; when lookups are rare, as
-        # much further as arrives until it may ask again, and is answered.
-        ahead = min(AHEAD, WINDOW + GROWTH * self._figures.verified) + int(
-            2 * (self._spacing - PAUSE) * self._figures.ingress.rate
-        )
+        # At first little, so that nobody's first question waits behind a thousand others, but at once; when lookups are
+        # rare, as much further as arrives until it may ask again, and is answered.
+        grown = WINDOW + GROWTH * self._figures.verified
+        ahead = min(AHEAD, grown) + int(2 * (self._spacing - PAUSE) * self._figures.ingress.rate)
         while self._batches and self._batches[0][0] <= self._figures.verified + ahead:
             if len(self._given) >= OPEN_ASKS:
                 return
             for item in self._batches.pop(0)[1]:
                 self.need(item)
+            if grown < AHEAD and self._may_be_urgent():
+                self._urgent.set()
 
     def need(self, item: Item) -> None:
         sha256 = item.entry.sha256
@@ -256,7 +257,7 @@ class Swarm(Route):
     @property
     def _is_alone(self) -> bool:
         """Is there no tracker, and nothing left that comes from a known parent?"""
-        if self._answered is None or self._now() - self._answered <= ALONE_SECONDS:
+        if self._unanswered is None or self._now() - self._unanswered <= ALONE_SECONDS:
             return False
         return all(parent is None for parent in self._given.values())
 
@@ -266,7 +267,6 @@ class Swarm(Route):
         """Look up until cancelled, from the first question on."""
         # Who is held back (the file `hold`) must not stand in the line: others would wait for what it does not fetch.
         await self._news.wait()
-        self._answered = self._now()
         tries, wait = 0, 0.0
         while True:
             await self._pause(wait)
@@ -318,6 +318,8 @@ class Swarm(Route):
 
     async def _look_up(self) -> tuple[list[Ask], Answer]:
         self._news.clear()
+        if self._unanswered is None:
+            self._unanswered = self._now()
         if self._may_be_urgent():
             self._leave -= 1
         self._note_starvation()
@@ -422,7 +424,7 @@ class Swarm(Route):
 
     def _apply(self, asks: list[Ask], answer: Answer) -> float:
         """Do what the tracker says; return how long to wait before the next lookup."""
-        self._answered = self._now()
+        self._unanswered = None
         self._offset = answer.time - self._now()
         self._next, self._spacing = answer.next, max(PAUSE, answer.next - EASE)
         for row in answer.rows:

@@ -38,7 +38,7 @@ async def test_who_is_held_back_stands_in_no_line_and_then_registers_with_its_qu
         route = rig.feed.relay.route
         for _ in range(20):  # whatever it would do by itself
             await asyncio.sleep(0)
-        assert (tracker.lookups, route._answered, rig.downloader.is_held) == ([], None, True)
+        assert (tracker.lookups, route._unanswered, rig.downloader.is_held) == ([], None, True)
         rig.load()
         await until(lambda: tracker.lookups)
         first = tracker.lookups[0]
@@ -70,6 +70,37 @@ async def test_it_asks_no_further_ahead_than_its_progress(
         frontend.gate.set()
         await asyncio.wait_for(rig.downloader.has_closure.wait(), 10)
     assert tracker.asked() == entries(frontend)
+
+
+async def test_who_has_nothing_to_ask_is_not_alone_however_long_it_is_silent(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "ALONE_SECONDS", 0.05)
+    monkeypatch.setattr(swarm, "BATCH", 600_000)
+    monkeypatch.setattr(swarm, "AHEAD", 0)
+    tracker.next = 60.0
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        assert rig.feed.relay is not None
+        route = rig.feed.relay.route
+        rig.load()
+        await until(lambda: rig.downloader.figures.packages and not list(rig.downloader.flights))
+        await asyncio.sleep(0.2)
+        rig.downloader.advance()
+        assert not route._is_alone
+        assert not list(rig.downloader.flights), "they come from where the tracker will say"
+
+
+async def test_while_its_window_grows_it_asks_at_once_however_rare_lookups_are(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "BATCH", 200_000)
+    monkeypatch.setattr(swarm, "WINDOW", 100_000)
+    monkeypatch.setattr(swarm, "GROWTH", 1)
+    tracker.next = 60.0
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        await asyncio.wait_for(rig.loaded(), 20)
+    assert tracker.asked() == entries(frontend)
+    assert sum("ask" in row for row in tracker.lookups) > 2
 
 
 async def test_what_the_installer_waits_for_is_asked_at_once(
@@ -131,9 +162,9 @@ async def test_without_a_tracker_nothing_comes_from_the_frontend_while_a_parent_
         await until(lambda: parent.asked)
         assert len(tracker.asked()) < len(entries(frontend)), "some are not asked for yet"
         route = await lose(tracker, rig)
-        assert route._answered is not None
-        answered = route._answered
-        await until(lambda: route._now() - answered > 2 * swarm.ALONE_SECONDS)
+        assert route._unanswered is not None
+        since = route._unanswered
+        await until(lambda: route._now() - since > 2 * swarm.ALONE_SECONDS)
         rig.downloader.advance()
         assert {str(flight.source) for flight in rig.downloader.flights} == {"host-aa"}
         await tracker.start()
