@@ -100,7 +100,7 @@ async def test_while_its_window_grows_it_asks_at_once_however_rare_lookups_are(
     async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
         await asyncio.wait_for(rig.loaded(), 20)
     assert tracker.asked() == entries(frontend)
-    assert sum("ask" in row for row in tracker.lookups) >= 2, "one would be no question at all"
+    assert sum("ask" in row for row in tracker.lookups) >= 2, "one question for everything would be no growth"
 
 
 async def test_what_the_installer_waits_for_is_asked_at_once(
