@@ -22,16 +22,15 @@ from avalanche.agent.lookup import PACE, stand_in
 from avalanche.agent.parents import quiet_seconds
 from avalanche.agent.source import PREFETCHES
 from avalanche.agent.swarm import (
-    AHEAD,
     ALONE_SECONDS,
     ALONE_STREAMS,
     BATCH,
-    GROWTH,
     OPEN_ASKS,
     OPEN_REQUESTS,
     WINDOW,
     WINDOW_SECONDS,
     retry_seconds,
+    window,
 )
 from lab.simulated import Connection, Host, Outcome, Request, World
 from lab.watcher import Watcher, note, rate
@@ -340,8 +339,8 @@ class Simulation:
         return asks
 
     def _is_due(self, host: Host) -> bool:
-        ahead = min(AHEAD, WINDOW + GROWTH * host.received)
-        return host.cursor < len(host.wants) and host.asked - host.asked % BATCH <= host.received + ahead
+        seen = host.received + window(host.received)
+        return host.cursor < len(host.wants) and host.asked - host.asked % BATCH <= seen
 
     def _hear(self, host: Host, lookup: Lookup, answer: Answer) -> None:
         host.asking = False
@@ -404,10 +403,10 @@ class Simulation:
             counts[parent] = counts.get(parent, 0) + 1
             wanted[parent] = wanted.get(parent, 0) + self.left(host, thing)
         for thing, parent in sorted(host.given.items()):
-            most, window = OPEN_REQUESTS, min(AHEAD, WINDOW + GROWTH * host.received)
+            most, ahead = OPEN_REQUESTS, window(host.received)
             if parent == FRONTEND:
-                most, window = PREFETCHES, max(WINDOW, int(WINDOW_SECONDS * rate(host.received_lately, self.now)))
-            if thing in host.requests or counts.get(parent, 0) >= most or wanted.get(parent, 0) >= window:
+                most, ahead = PREFETCHES, max(WINDOW, int(WINDOW_SECONDS * rate(host.received_lately, self.now)))
+            if thing in host.requests or counts.get(parent, 0) >= most or wanted.get(parent, 0) >= ahead:
                 continue
             counts[parent] = counts.get(parent, 0) + 1
             wanted[parent] = wanted.get(parent, 0) + self.left(host, thing)

@@ -136,7 +136,7 @@ class Chains:
         give = self._give(member, lookup.asks, now)
         moves, member.moves = tuple(member.moves.items()), {}
         member.next = self._next(member, chance)
-        return Answer(give, moves, member.next, self._line.place(peer.id), ahead=self._news_ahead(member, lookup, now))
+        return Answer(give, moves, member.next, self._line.place(peer.id), ahead=self._news_ahead(member, now))
 
     def advance(self, now: float) -> None:
         """Do what time brings: forget the silent, judge the slow, serve those who wait."""
@@ -200,6 +200,7 @@ class Chains:
     def _take_in(self, member: Member, lookup: Lookup, now: float) -> None:
         peer = member.peer.id
         if lookup.registration is not None:
+            member.told = None  # it may have missed an answer
             member.wants = lookup.registration.wants
             for thing in lookup.registration.have:
                 self._hold(member, thing, now)
@@ -405,7 +406,7 @@ class Chains:
 
     def _give(self, member: Member, asks: Sequence[Ask], now: float) -> tuple[PeerId | None, ...]:
         peer = member.peer.id
-        choose = _choose_nobody if self._must_wait(member, now) else self._choice.of(member.peer.id, now)
+        choose = _choose_nobody if self._must_wait(member, now) else self._choice.of(peer, now)
         fetches, given = self._flow.fetches(peer), []
         for ask in asks:
             if ask.thing in fetches:
@@ -422,13 +423,10 @@ class Chains:
         came = now - member.entered
         return self._is_settling(now) or (came < self.policy.cohort and self._line.is_at_seam(member.peer.id))
 
-    def _news_ahead(self, member: Member, lookup: Lookup, now: float) -> tuple[PeerId, ...] | None:
-        """Who stands ahead, when that is news: most answers have nothing else to say, and all go over one link. Who has
-        missed an answer registers.
-        """
+    def _news_ahead(self, member: Member, now: float) -> tuple[PeerId, ...] | None:
+        """Who stands ahead, when that is news: most answers have nothing else to say, and all go over one link."""
         found = None if self._must_wait(member, now) else self._choice.stand_ins(member.peer.id, now)
-        is_old = found == member.told and now - member.told_at < TOLD_SECONDS
-        if found is None or (is_old and lookup.registration is None):
+        if found is None or (found == member.told and now - member.told_at < TOLD_SECONDS):
             return None
         member.told, member.told_at = found, now
         return found

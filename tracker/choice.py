@@ -72,6 +72,20 @@ class Choice:
 
         return choose
 
+    def stand_ins(self, peer: PeerId, now: float) -> tuple[PeerId, ...] | None:
+        """Who stands ahead of ``peer`` and may serve it, nearest first, `NAMED_AHEAD` at most; None: there may be more,
+        beyond those who were looked at.
+        """
+        serves, generation = self._serves(peer, now), self._members[peer].peer.generation
+
+        def may_have(other: PeerId) -> bool:
+            known = self._members[other]
+            return bool(known.wants) and known.peer.generation == generation and serves(other)
+
+        found = tuple(islice(filter(may_have, islice(self._line.ahead(peer), LOOKED_AHEAD)), NAMED_AHEAD))
+        # Who is told of fewer takes itself for the first in line.
+        return None if len(found) < NAMED_AHEAD and self._line.place(peer) > LOOKED_AHEAD else found
+
     def _serves(self, child: PeerId, now: float) -> Callable[[PeerId], bool]:
         """Who may serve ``child`` now."""
         rank = self._standing.rank(child)
@@ -82,18 +96,6 @@ class Choice:
             return fits and self._standing.may_serve(other, child, now)
 
         return serves
-
-    def stand_ins(self, peer: PeerId, now: float) -> tuple[PeerId, ...] | None:
-        """Who stands ahead of ``peer`` and may serve it, nearest first, `NAMED_AHEAD` at most; None: more may stand."""
-        serves, generation = self._serves(peer, now), self._members[peer].peer.generation
-
-        def may_have(other: PeerId) -> bool:
-            known = self._members[other]
-            return bool(known.wants) and known.peer.generation == generation and serves(other)
-
-        found = tuple(islice(filter(may_have, islice(self._line.ahead(peer), LOOKED_AHEAD)), NAMED_AHEAD))
-        # Who is told of fewer takes itself for the first in line.
-        return None if len(found) < NAMED_AHEAD and self._line.place(peer) > LOOKED_AHEAD else found
 
     def _will_have(self, peer: PeerId, thing: ObjectId) -> bool:
         member = self._members[peer]

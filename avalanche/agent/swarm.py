@@ -146,8 +146,8 @@ class Swarm(Route):
     def look_ahead(self) -> None:
         # At first little, so that nobody's first question waits behind a thousand others, but at once; when lookups are
         # rare, as much further as arrives until it may ask again, and is answered.
-        grown = WINDOW + GROWTH * self._figures.verified
-        ahead = min(AHEAD, grown) + int(2 * (self._spacing - PAUSE) * self._figures.ingress.rate)
+        grown = window(self._figures.verified)
+        ahead = grown + int(2 * (self._spacing - PAUSE) * self._figures.ingress.rate)
         while self._batches and self._batches[0][0] <= self._figures.verified + ahead:
             if len(self._given) >= OPEN_ASKS:
                 return
@@ -189,7 +189,7 @@ class Swarm(Route):
             return is_waited_for or load.ahead < max(WINDOW, WINDOW_SECONDS * self._figures.ingress.rate)
         # An open request costs nothing: a parent sends what it has. One that is missing although the parent has the
         # object costs its link's time, which nobody gives back.
-        ahead = min(AHEAD, WINDOW + GROWTH * self._figures.ingress.total)
+        ahead = window(self._figures.ingress.total)
         return load.count < OPEN_REQUESTS and (is_waited_for or load.ahead < ahead)
 
     def failed(self, item: Item, source: Source, error: AvalancheError) -> None:
@@ -492,6 +492,11 @@ class Swarm(Route):
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def window(came: int) -> int:
+    """How many bytes of the closure a host looks ahead, and has open at a parent, when so many have come."""
+    return min(AHEAD, WINDOW + GROWTH * came)
 
 
 def retry_seconds(tries: int, usual: float) -> float:

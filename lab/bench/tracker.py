@@ -22,7 +22,7 @@ from collections import deque
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from avalanche.agent.swarm import AHEAD, BATCH, EASE, PAUSE
+from avalanche.agent.swarm import BATCH, EASE, PAUSE, window
 from avalanche.errors import AvalancheError
 from avalanche.tokens import SwarmToken, sign_token
 from lab.simulated import package_sizes
@@ -216,7 +216,8 @@ class LoadHost(asyncio.Protocol):
         received = int(min(allowed, self._given_bytes))
         row["received"] = received
         asks: list[list[object]] = []
-        ahead = received // BATCH * BATCH + AHEAD + int(2 * (self._spacing - PAUSE) * self._rate)
+        seen = received + window(received) + int(2 * (self._spacing - PAUSE) * self._rate)
+        ahead = (seen // BATCH + 1) * BATCH  # of a batch that begins there, everything
         while self._asked < OBJECTS and self._given_bytes < ahead and len(asks) < 512:
             asks.append([site.things[self._asked], site.sizes[self._asked]])
             self._given_bytes += site.sizes[self._asked]

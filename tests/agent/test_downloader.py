@@ -84,8 +84,8 @@ async def test_when_the_frontend_is_back_objects_come_one_after_the_other_as_bef
         frontend.gate = asyncio.Event()
         await frontend.start()
         rig.downloader.resume()
-        await until(lambda: frontend.open_objects)
-        await asyncio.sleep(0.1)
+        await until(lambda: frontend.open_objects and len(list(rig.downloader.flights)) > 1)
+        await rig.events.flush(5)  # asked after them all, and answered
         assert frontend.open_objects == 1, "all at the same time would be whole at the same time, at the end"
         frontend.gate.set()
         await assert_everything_arrives(rig)
