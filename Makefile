@@ -10,7 +10,7 @@ export HOSTS RATE MODE PLANE FAULTS RACKS STAGGER
 export BENCH SIZE FILES SEED PLANES FRESH
 export DATE ?= $(shell date -u +%F)
 
-SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux aria2 transmission-cli qbittorrent-nox shellcheck fdisk xfsprogs dosfstools e2fsprogs strace dnsmasq-base isc-dhcp-server kea-dhcp4-server udhcpc openssh-client mariadb-server-core dhcpcd-base isc-dhcp-client tmux
+SYSTEM := python3-venv gnupg rpm dnf python3-dnf cpio curl iproute2 mmdebstrap debian-archive-keyring util-linux aria2 transmission-cli qbittorrent-nox shellcheck fdisk xfsprogs dosfstools e2fsprogs strace dnsmasq-base isc-dhcp-server kea-dhcp4-server udhcpc openssh-client mariadb-server-core mariadb-client-core dhcpcd-base isc-dhcp-client tmux
 
 .PHONY: help demo test test-all bench checks artefacts lint types unit floor integration alone format golden down clean setup preflight system
 
@@ -46,6 +46,7 @@ test-all: test
 ## make bench     data planes beside other people's, and what everything costs (BENCH=quick, BENCH=cell,cell; docs/lab.md)
 bench: SYSTEM += wrk nginx-light squid udpcast
 bench: setup
+	tests/floor.sh bullseye 3.9 root
 	$(BIN)/python -m lab bench
 
 ## make lint, make types, make unit, make floor, make integration, make alone: the parts of make test

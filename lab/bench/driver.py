@@ -11,6 +11,7 @@ import json
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -187,7 +188,14 @@ def keep(folder: Path, done: list[str]) -> None:
 def _measure_figures(folder: Path, name: str, work: Callable[[], Figures], environment: Mapping[str, str]) -> None:
     say(f"{name} ...")
     facts = conditions(environment)
-    _write(folder / "cells" / f"{name}.json", {"conditions": facts, "figures": dict(work())})
+    try:
+        found = dict(work())
+    except AvalancheError:
+        raise
+    except Exception as error:  # whatever it is: the cells behind it are hours of measurement
+        traceback.print_exc()
+        raise BenchFailed(f"{name} failed, see above: {error}") from error
+    _write(folder / "cells" / f"{name}.json", {"conditions": facts, "figures": found})
 
 
 def _measure_cell(folder: Path, name: str, cell: Cell, environment: Mapping[str, str]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from avalanche.errors import ConfigError
-from lab.bench.driver import begin, collect, keep, run_bench
+from lab.bench import driver
+from lab.bench.driver import BenchFailed, begin, collect, keep, run_bench
 from lab.cache import Cache
 from tests.lab.bench.documents import cell_document
 
@@ -56,3 +57,16 @@ def test_a_bound_of_the_growth_that_is_none_is_refused_before_anything_is_forgot
     with pytest.raises(ConfigError, match=r"^GROWTH=all: "):
         run_bench({"BENCH": "growth", "GROWTH": "all"}, tmp_path, Cache(tmp_path / "cache"))
     assert kept.exists() and not (tmp_path / "bench/unfinished.json").exists()
+
+
+def test_what_breaks_in_one_cell_leaves_the_others_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> dict[str, float]:
+        raise AssertionError("no server")
+
+    cells = {"compile": broken, "reports": lambda: {"seconds": 1.0}, "growth": lambda: {"seconds": 2.0}}
+    monkeypatch.setattr(driver, "figure_cells", lambda *_: cells)
+    # A run with changes: its report stays beside its result.
+    with pytest.raises(BenchFailed, match="compile failed, see above: no server"):
+        run_bench({"BENCH": "compile,reports", "SEED": "7"}, tmp_path, Cache(tmp_path / "cache"))
+    measured = json.loads((tmp_path / "bench/result.json").read_text())["cells"]
+    assert {name: cell["figures"] for name, cell in measured.items()} == {"reports": {"seconds": 1.0}}
