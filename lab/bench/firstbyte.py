@@ -25,6 +25,7 @@ from lab.settings import Settings
 RATE_MBIT = 100
 PACKAGES = 40
 TARGET_SECONDS = 0.05
+PROXY = "http://127.0.0.1:7070/"
 
 
 def run_firstbyte(cache: Cache) -> dict[str, float]:
@@ -42,7 +43,10 @@ def run_firstbyte(cache: Cache) -> dict[str, float]:
         packages = sorted((entry for entry in closure.entries if entry.nevra), key=lambda entry: entry.size)
         chosen = packages[:: max(1, len(packages) // PACKAGES)][:PACKAGES]
         direct = f"{URL}/install/packages/{closure.generation}/"
-        through = [_seconds(cluster, "http://127.0.0.1:7070/", entry) for entry in chosen]
+        through = []
+        for entry in chosen:
+            through.append(_seconds(cluster, PROXY, entry))
+            _curl(cluster, PROXY + quote(entry.path))  # whole: else the next one would share the link with its rest
         plain = [_seconds(cluster, direct, entry) for entry in chosen]
     limits = [min(entry.size, PIECE) * 8 / (RATE_MBIT * 1e6) for entry in chosen]
     figures = {
@@ -62,10 +66,13 @@ def run_firstbyte(cache: Cache) -> dict[str, float]:
 
 def _seconds(cluster: Cluster, base: str, entry: Entry) -> float:
     """The time until the first byte of the body is there: of a range of one byte nothing else can be the first."""
+    return float(_curl(cluster, "--range", "0-0", "--write-out", "%{time_total}", base + quote(entry.path)))
+
+
+def _curl(cluster: Cluster, *arguments: str) -> str:
     namespace = cluster.network.namespace(cluster.hosts[0].name)
-    options = ("--silent", "--show-error", "--fail", "--range", "0-0", "--output", "/dev/null")
-    command = ("curl", *options, "--write-out", "%{time_total}", base + quote(entry.path))
-    return float(run(dependent(*namespace.command(*command)), timeout=60))
+    command = ("curl", "--silent", "--show-error", "--fail", "--output", "/dev/null", *arguments)
+    return run(dependent(*namespace.command(*command)), timeout=60)
 
 
 def _percentile(values: Sequence[float], share: float) -> float:

@@ -59,13 +59,14 @@ def _measure(engine: str, state: Path, options: list[str]) -> dict[str, float]:
     macs = state / "macs"
     macs.write_text("".join(f"52:54:00:02:{number >> 8:02x}:{number & 255:02x}\n" for number in range(HOSTS)))
     _avalanche("network", "add", "private", "--subnet", "10.1.0.0/16")
+    listed = ("--membership", "Compute", "--source", f"list:{macs}")
     commands = {
         "a node set added": ("host", "add", "compute-[0-31]-[0-31]"),
         "a CSV imported": ("host", "import", str(file)),
         "an attribute set on all": ("attr", "set", "color", "red", "--host", "@all"),
         "all moved to a rack": ("host", "set", "@all", "--rack", "7"),
         "selected by SQL": ("host", "list", "--query", "select name from nodes where `rank` = 7"),
-        "a list of MACs through insert-ethers": ("ethers", "--batch", "--no-order", "--source", f"list:{macs}"),
+        "a list of MACs through insert-ethers": ("ethers", "--batch", "--no-order", *listed),
         "all removed": ("host", "remove", "@all"),
     }
     found: dict[str, float] = {}
