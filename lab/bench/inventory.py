@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -17,7 +18,7 @@ from avalanche.cluster import Appliance, Host, Interface
 from lab.contained import run
 from lab.mariadb import PASSWORD, USER, MariaDB
 
-HOSTS = 1000
+RACKS, RANKS = 25, 40
 LIMIT_SECONDS = 10.0
 KNOWN = 10_000
 LIMIT_LOOKUP_US = 50.0
@@ -33,11 +34,11 @@ def run_inventory() -> dict[str, float]:
         url = server.make_database()
         address = f"mysql+pymysql://{USER}@127.0.0.1:{server.port}/{url.database}"
         with tempfile.TemporaryDirectory(prefix="avalanche-bench-") as folder:
-            figures |= _measure("sqlite", Path(folder) / "sqlite", [])
+            figures |= measure_commands("sqlite", Path(folder) / "sqlite", [])
             password = Path(folder) / "password"
             password.write_text(f"{PASSWORD}\n")
             options = ["--database", f"{address}?password_file={password}"]
-            figures |= _measure("mariadb", Path(folder) / "mariadb", options)
+            figures |= measure_commands("mariadb", Path(folder) / "mariadb", options)
             figures |= _knowing("sqlite", Path(folder) / "known.db")
             figures |= _knowing("mariadb", server.make_database())
     finally:
@@ -47,21 +48,23 @@ def run_inventory() -> dict[str, float]:
     return figures
 
 
-def _measure(engine: str, state: Path, options: list[str]) -> dict[str, float]:
-    os.environ["AVALANCHE_STATE"] = str(state)
-    _avalanche("init", "--address", "127.0.0.1", "--roll", str(_TREE), *options)
+def measure_commands(engine: str, state: Path, options: Sequence[str], *, racks: int = RACKS) -> dict[str, float]:
+    """Return the seconds that commands take which each change, or name, all hosts of so many racks."""
+    environment = os.environ | {"AVALANCHE_STATE": str(state)}
+    _avalanche(environment, "init", "--address", "127.0.0.1", "--roll", str(_TREE), *options)
     file = state / "hosts.csv"
     lines = ["host,rack,rank,mac,ip,device"]
-    for number in range(HOSTS):
-        rack, rank = divmod(number, 32)
+    count = racks * RANKS
+    for number in range(count):
+        rack, rank = divmod(number, RANKS)
         lines.append(f"node-{rack}-{rank},{rack},{rank},52:54:00:01:{rack:02x}:{rank:02x},10.2.{rack}.{rank + 1},eno1")
     file.write_text("\n".join(lines) + "\n")
     macs = state / "macs"
-    macs.write_text("".join(f"52:54:00:02:{number >> 8:02x}:{number & 255:02x}\n" for number in range(HOSTS)))
-    _avalanche("network", "add", "private", "--subnet", "10.1.0.0/16")
+    macs.write_text("".join(f"52:54:00:02:{number >> 8:02x}:{number & 255:02x}\n" for number in range(count)))
+    _avalanche(environment, "network", "add", "private", "--subnet", "10.1.0.0/16")
     listed = ("--membership", "Compute", "--source", f"list:{macs}")
     commands = {
-        "a node set added": ("host", "add", "compute-[0-31]-[0-31]"),
+        "a node set added": ("host", "add", f"compute-[0-{racks - 1}]-[0-{RANKS - 1}]"),
         "a CSV imported": ("host", "import", str(file)),
         "an attribute set on all": ("attr", "set", "color", "red", "--host", "@all"),
         "all moved to a rack": ("host", "set", "@all", "--rack", "7"),
@@ -72,8 +75,8 @@ def _measure(engine: str, state: Path, options: list[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, command in commands.items():
         began = time.monotonic()
-        _avalanche(*command)
-        found[f"{engine}: {HOSTS} hosts, {name}, seconds"] = time.monotonic() - began
+        _avalanche(environment, *command)
+        found[f"{engine}: {count} hosts, {name}, seconds"] = time.monotonic() - began
     return found
 
 
@@ -118,5 +121,5 @@ def _card(number: int) -> Interface:
     return Interface(f"52:54:00:00:{number >> 8:02x}:{number & 255:02x}", f"10.1.{number >> 8}.{number & 255}")
 
 
-def _avalanche(*arguments: str) -> None:
-    run([sys.executable, "-m", "avalanche", *arguments])
+def _avalanche(environment: Mapping[str, str], *arguments: str) -> None:
+    run([sys.executable, "-m", "avalanche", *arguments], environment=environment)
