@@ -18,6 +18,8 @@ import pytest
 
 from avalanche.bencode import decode, encode
 from avalanche.tokens import SwarmToken, sign_token
+from lab.contained import dependent
+from lab.network import Namespace
 from tests.tracker.polling import until
 from tests.tracker.worlds import GENERATION, KEY
 from tracker.app import Tracker
@@ -195,63 +197,56 @@ async def test_libtorrent_is_told_why_a_forged_token_is_refused(torrent: Torrent
 ADDRESS = "10.77.0.1"
 
 
-class Namespace:
-    """A network of one machine, because Transmission takes no peers on loopback."""
+class Machine:
+    """A machine alone on its network, because Transmission takes no peers on loopback. Nothing of it outlives us."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.running: list[asyncio.subprocess.Process] = []
-
-    async def run(self, *command: str) -> None:
-        process = await asyncio.create_subprocess_exec(*command)
-        assert await process.wait() == 0, command
+    def __init__(self) -> None:
+        self._namespace = Namespace("clients")
+        self._running: list[asyncio.subprocess.Process] = []
+        self._namespace.batch("ip", [f"address add {ADDRESS}/24 dev lo"])
 
     async def start(self, *command: str, log: Path) -> asyncio.subprocess.Process:
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                "ip",
-                "netns",
-                "exec",
-                self.name,
-                *command,
+                *dependent(*self._namespace.command(*command)),
                 stdout=output,
                 stderr=output,
                 stdin=asyncio.subprocess.DEVNULL,
                 cwd=ROOT,
             )
-        self.running.append(process)
+        self._running.append(process)
         return process
 
-
-@pytest.fixture
-async def namespace() -> AsyncIterator[Namespace]:
-    space = Namespace(f"avtrk{os.getpid()}")
-    await space.run("ip", "netns", "add", space.name)
-    try:
-        await space.run("ip", "-n", space.name, "link", "set", "lo", "up")
-        await space.run("ip", "-n", space.name, "address", "add", f"{ADDRESS}/24", "dev", "lo")
-        yield space
-    finally:
-        for process in space.running:
+    async def close(self) -> None:
+        for process in self._running:
             if process.returncode is None:
                 process.kill()
             await process.wait()
-        await space.run("ip", "netns", "delete", space.name)
+        self._namespace.close()
+
+
+@pytest.fixture
+async def machine() -> AsyncIterator[Machine]:
+    machine = Machine()
+    try:
+        yield machine
+    finally:
+        await machine.close()
 
 
 async def wait_for(path: Path, text: str) -> None:
     await until(lambda: path.exists() and text in path.read_text(errors="replace"))
 
 
-async def start_tracker(space: Namespace, torrent: Torrent, folder: Path) -> str:
-    """Run ``python -m tracker`` in the namespace; return its announce address without a token."""
+async def start_tracker(machine: Machine, torrent: Torrent, folder: Path) -> str:
+    """Run ``python -m tracker`` on the machine; return its announce address without a token."""
     (folder / "registry.jsonl").write_bytes(write_registry([torrent.registered()]))
     (folder / "swarm.key").touch(mode=0o600)
     (folder / "swarm.key").write_text(KEY.hex() + "\n")
     settings = f'[tracker]\naddress = "{ADDRESS}"\nport = 7969\nregistry = "registry.jsonl"\nswarm_key = "swarm.key"\n'
     (folder / "tracker.toml").write_text(settings)
     command = (str(PYTHON), "-m", "tracker", "--config", str(folder / "tracker.toml"))
-    await space.start(*command, log=folder / "tracker.log")
+    await machine.start(*command, log=folder / "tracker.log")
     await wait_for(folder / "tracker.log", "tracker ready")
     return f"http://{ADDRESS}:7969"
 
@@ -278,21 +273,19 @@ def transmission(file: Path, folder: Path, port: int) -> tuple[str, ...]:
     )
 
 
-async def test_stock_clients_complete_a_registered_torrent(
-    torrent: Torrent, namespace: Namespace, tmp_path: Path
-) -> None:
-    base = await start_tracker(namespace, torrent, tmp_path)
+async def test_stock_clients_complete_a_registered_torrent(torrent: Torrent, machine: Machine, tmp_path: Path) -> None:
+    base = await start_tracker(machine, torrent, tmp_path)
     # Each client gets one of the three forms of an announce address that carries a token.
     seed = torrent.write(tmp_path / "seed.torrent", f"{base}/announce?token={token_for(1, ADDRESS)}")
-    await namespace.start(
+    await machine.start(
         *aria2(seed, torrent.seed_folder, 6881, "--check-integrity=true", "--seed-ratio=0.0"), log=tmp_path / "seed.log"
     )
     first, second = tmp_path / "aria2", tmp_path / "transmission"
     second.mkdir()
     file = torrent.write(tmp_path / "aria2.torrent", f"{base}/announce/{token_for(2, ADDRESS)}")
-    downloading = await namespace.start(*aria2(file, first, 6882, "--seed-time=0"), log=tmp_path / "aria2.log")
+    downloading = await machine.start(*aria2(file, first, 6882, "--seed-time=0"), log=tmp_path / "aria2.log")
     file = torrent.write(tmp_path / "transmission.torrent", f"{base}/t/{token_for(3, ADDRESS)}/announce")
-    await namespace.start(*transmission(file, second, 6883), log=tmp_path / "transmission.log")
+    await machine.start(*transmission(file, second, 6883), log=tmp_path / "transmission.log")
     async with asyncio.timeout(SECONDS):
         assert await downloading.wait() == 0, (tmp_path / "aria2.log").read_text()
     await until(lambda: torrent.is_complete(second))
@@ -300,9 +293,9 @@ async def test_stock_clients_complete_a_registered_torrent(
 
 
 async def test_stock_clients_are_refused_without_a_good_token_or_a_registered_torrent(
-    torrent: Torrent, namespace: Namespace, tmp_path: Path
+    torrent: Torrent, machine: Machine, tmp_path: Path
 ) -> None:
-    base = await start_tracker(namespace, torrent, tmp_path)
+    base = await start_tracker(machine, torrent, tmp_path)
     other = Torrent(tmp_path / "other")
     other.info[b"name"] = b"somebody-elses"
     cases = [
@@ -312,11 +305,11 @@ async def test_stock_clients_are_refused_without_a_good_token_or_a_registered_to
     ]
     for number, (what, token, reason) in enumerate(cases):
         file = what.write(tmp_path / f"{number}.torrent", f"{base}/announce?token={token}")
-        await namespace.start(*aria2(file, tmp_path / f"d{number}", 6882 + number), log=tmp_path / f"{number}.log")
+        await machine.start(*aria2(file, tmp_path / f"d{number}", 6882 + number), log=tmp_path / f"{number}.log")
         await wait_for(tmp_path / f"{number}.log", reason)
     file = torrent.write(tmp_path / "t.torrent", f"{base}/announce?token={cases[0][1]}")
     (tmp_path / "t").mkdir()
-    await namespace.start(*transmission(file, tmp_path / "t", 6890), log=tmp_path / "t.log")
+    await machine.start(*transmission(file, tmp_path / "t", 6890), log=tmp_path / "t.log")
     await wait_for(tmp_path / "t.log", "signature is wrong")
     assert not torrent.is_complete(tmp_path / "t")
 
