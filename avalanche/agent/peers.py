@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import BinaryIO, Callable, NamedTuple, Optional
 from urllib.parse import parse_qs, urlsplit
@@ -34,7 +35,7 @@ class Peers:
 
     Args:
         key: checks their tickets.
-        clock: the tracker's, or None before its first answer: then nobody can have been sent here.
+        clock: the tracker's, once it has answered; None when it does not.
         bundle: the agent's own file, which hosts that boot may want, and its SHA-256.
         on_refused: called with the address of who was refused, and why; once a minute for an address.
     """
@@ -44,7 +45,7 @@ class Peers:
         sharing: Sharing,
         *,
         key: bytes,
-        clock: Callable[[], Optional[float]],
+        clock: Callable[[], Awaitable[Optional[float]]],
         bundle: tuple[str, Path],
         on_refused: Callable[[str, str], None],
     ) -> None:
@@ -100,7 +101,7 @@ class Peers:
         scheme, _, text = query.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             text = parse_qs(search).get("ticket", [""])[0]
-        now = self._clock()
+        now = await self._clock()
         try:
             if now is None:
                 raise TokenRefused("this host has not heard of its tracker yet")

@@ -87,7 +87,7 @@ class Relay:
         self._peers = Peers(
             sharing,
             key=self._key,
-            clock=lambda: self.route.time,
+            clock=self.route.time_heard,
             bundle=self._bundle,
             on_refused=self._on_refused,
         )

@@ -63,6 +63,8 @@ ALONE_STREAMS = 2
 LEAVE_SECONDS = 2.0
 STARVED_SECONDS = 3.0
 TICKET_RESERVE = 200
+FIRST_SECONDS = 0.7
+"""So long a child waits here for a tracker's first answer to this host: less than its patience with a parent."""
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +129,8 @@ class Swarm(Route):
         self._unanswered: Optional[float] = None
         """When the first of those lookups was sent that have no answer, if there has been none since."""
         self._offset: Optional[float] = None
+        self._heard = asyncio.Event()
+        """Has a tracker ever answered?"""
 
     def __repr__(self) -> str:
         return f"<Swarm {len(self._given)} open, {len(self._asks)} asked>"
@@ -135,6 +139,16 @@ class Swarm(Route):
     def time(self) -> Optional[float]:
         """The tracker's clock now; None before its first answer."""
         return None if self._offset is None else self._now() + self._offset
+
+    async def time_heard(self) -> Optional[float]:
+        """The tracker's clock now; its first answer is waited for. None: none comes.
+
+        On a link that is full of answers a child may be told of this host before this host's own answer is here.
+        """
+        if not self._heard.is_set():
+            with contextlib.suppress(asyncio.TimeoutError):
+                await within(FIRST_SECONDS, self._heard.wait())
+        return self.time
 
     # --- what the downloader asks ---
 
@@ -426,6 +440,7 @@ class Swarm(Route):
         """Do what the tracker says; return how long to wait before the next lookup."""
         self._unanswered = None
         self._offset = answer.time - self._now()
+        self._heard.set()
         self._next, self._spacing = answer.next, max(PAUSE, answer.next - EASE)
         for row in answer.rows:
             self._parents.learn(row)

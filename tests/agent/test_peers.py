@@ -14,7 +14,7 @@ from typing import Optional
 import pytest
 import pytest_asyncio
 
-from avalanche.agent import children, frames, peers
+from avalanche.agent import children, frames, parents, peers, swarm
 from avalanche.manifest import BLOCK, PIECE
 from avalanche.tokens import peer_id
 from tests.agent.faulty import ORDER, FaultyFrontend
@@ -139,6 +139,34 @@ async def test_time_is_the_tracker_s(rig: Rig, tracker: StubTracker) -> None:
     rig.feed.relay.route._offset = None
     answer = await ask(rig, f"/object/{entry.sha256}?ticket={ticket_for(ORDER)}")
     assert (answer.status, b"tracker" in answer.body) == (403, True)
+
+
+async def test_a_child_that_is_early_waits_for_the_tracker_s_first_answer(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "FIRST_SECONDS", 60.0)
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        opening = asyncio.ensure_future(opened(rig))
+        assert rig.feed.relay is not None
+        heard = rig.feed.relay.route._heard
+        await until(lambda: heard._waiters)
+        assert not opening.done()
+        await acquainted(rig)
+        _, writer = await opening
+        writer.close()
+
+
+async def test_a_child_that_no_tracker_can_have_sent_is_refused(
+    frontend: FaultyFrontend, folder: Path, tracker: StubTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "FIRST_SECONDS", 0.0)
+    async with Rig(frontend, folder, membership=tracker.membership(ORDER)) as rig:
+        answer = await ask(rig, "/relay", Authorization=f"Bearer {ticket_for(ORDER)}")
+    assert (answer.status, answer.body) == (403, b"this host has not heard of its tracker yet\n")
+
+
+def test_a_parent_answers_within_its_child_s_patience() -> None:
+    assert swarm.FIRST_SECONDS < parents.CONNECT_SECONDS
 
 
 async def test_it_listens_on_the_token_s_address_alone(rig: Rig) -> None:
